@@ -154,7 +154,7 @@ class Machine(RuleBasedStateMachine):
             watchdog=SimpleNamespace(guard=self.make_guard, stop=lambda guards, reason: [
                 guard.stop(reason) for guard in guards]), own=OwnNames(),
             publish_safety=lambda **_: None, node_name='/ws_bridge',
-            tell_neighbours=lambda text: None)
+            tell_neighbours=lambda text: None, has_neighbours=lambda: True)
         parameters = settings_from({'gate_timeout': TIMEOUT, 'gate_ttl': TTL})
         self.ledger = Ledger(Audit('', 0, lambda: self.now, EPOCH))
         self.peers = {name: self.make_peer(name, parameters) for name in DIALECTS}

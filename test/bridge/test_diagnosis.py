@@ -26,7 +26,7 @@ from rclpy.duration import Duration
 from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Int32, String
-from support.bridge_harness import Json, native_peer, NativePeer, running_bridge
+from support.bridge_harness import Json, look, native_peer, NativePeer, running_bridge
 from support.helpers import async_wait_until, PATIENCE, SpinningNode, tries
 from support.security_support import bearer
 
@@ -52,8 +52,7 @@ async def finds(service: Service, peer: NativePeer, *codes: str, says: str = '',
                 and says in str(findings):
             assert all(finding['message'] and finding['advice'] for finding in findings)
             return findings
-        polls = service.ros.polls
-        await async_wait_until(lambda: service.ros.polls > polls)     # noqa: B023 - awaited here
+        await look(service)
     raise AssertionError(f'expected {codes}, found {findings}')
 
 

@@ -14,7 +14,7 @@
 """Which of several bridges grants leases, and whose emergency stop is everybody's."""
 from __future__ import annotations
 
-from itertools import count
+from itertools import count, pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -106,10 +106,11 @@ class FakeGates:
         return bool(self.gate._why_neutral('page', 'rosbridge', '/cmd_vel'))
 
 
-def other_bridges(times: list[float]) -> tuple[OtherBridges, FakeGates]:
+def other_bridges(times: list[float], ros: Any = None) -> tuple[OtherBridges, FakeGates]:
     """Return the older bridge, whose time is the last of ``times``; a page commands there."""
     gates: Any = FakeGates()
-    ros: Any = SimpleNamespace(node_name='/a', tell_neighbours=lambda text: None)
+    if ros is None:
+        ros = SimpleNamespace(node_name='/a', tell_neighbours=print, has_neighbours=lambda: True)
     audit: Any = SimpleNamespace(write=lambda *_, **__: None)
     others = OtherBridges(gates, Estop(), gates, ros, audit, name_of=str, clear=print, stop=print,
                           clock=lambda: times[-1], epoch=0.0)
@@ -144,6 +145,34 @@ def test_a_bridge_that_was_frozen_has_no_lease(silence: float, is_alone: bool,
     others.tick()
     assert gates.ended == (['another_bridge'] if ends else [])
     assert gates.page_owes is ends
+
+
+def test_nothing_is_said_again_while_nobody_else_listens() -> None:
+    """And the next second after somebody came, long before the silence means something."""
+    said: list[float] = []
+    is_there = [False]
+    times = [NOW]
+    ros: Any = SimpleNamespace(node_name='/a', tell_neighbours=lambda text: said.append(times[-1]),
+                               has_neighbours=lambda: is_there[-1])
+    others, gates = other_bridges(times, ros)
+
+    def tick_until(time: float) -> None:
+        while times[-1] < time:
+            others.tick()
+            times.append(times[-1] + 0.2)
+    tick_until(NOW + 10)
+    assert said == [NOW]
+    is_there.append(True)
+    tick_until(NOW + 15)
+    assert len(said) in (5, 6)
+    assert max(later - earlier for earlier, later in pairwise([NOW + 10, *said[1:]])) < 1.5
+    is_there.append(False)
+    count = len(said)
+    tick_until(NOW + 20)
+    assert len(said) == count
+    gates.gate.take('operator')
+    others.tick()
+    assert len(said) == count + 1, 'a change is said at once'
 
 
 def test_its_own_words_are_not_a_neighbours() -> None:

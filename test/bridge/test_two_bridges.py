@@ -26,6 +26,7 @@ from support.helpers import async_wait_until, SpinningNode, tries
 from support.rosbridge_harness import rosbridge_peer
 
 from ws_bridge.bridge.bridge import TICK
+from ws_bridge.bridge.neighbours import SAY_EVERY, SILENT_AFTER
 
 GATE = '/cmd_vel'
 MOVING = {'linear': {'x': 0.4}}
@@ -134,6 +135,32 @@ async def test_a_stop_waits_for_no_tick(heard: list[float], monkeypatch: pytest.
             await colleague.ask(word)
             await operator.wait(lambda f, stopped=stopped: f['data'].get('kind') == 'estop' and
                                 f['data']['stopped'] is stopped)
+
+
+async def test_a_bridge_that_was_alone_is_heard_by_one_that_comes(heard: list[float]) -> None:
+    """It says nothing while it is alone, and goes on saying it when it is not."""
+    async with running_bridge('-r', '__node:=second', gate_timeout=30.0) as older, \
+            native_peer(older) as first:
+        await async_wait_until(lambda: GATE in first.gates, why=lambda: first.gates)
+        others = older.bridge._control._others
+        assert not older.ros.has_neighbours()
+        said, tell = [], older.ros.tell_neighbours
+
+        def count_and_tell(text: str) -> None:
+            said.append(text)
+            tell(text)
+        older.ros.tell_neighbours = count_and_tell  # type: ignore[method-assign]
+        checked, rounds = others._said[1], 0
+        while rounds < 3:
+            await async_wait_until(lambda: others._said[1] > checked)   # noqa: B023 - awaited
+            checked, rounds = others._said[1], rounds + 1
+        assert not said
+        async with running_bridge(gate_timeout=30.0) as younger:
+            neighbours = younger.bridge._control._others._neighbours
+            await async_wait_until(lambda: neighbours.granting({GATE}))
+            await async_wait_until(lambda: len(said) > SILENT_AFTER / SAY_EVERY + 1)
+            assert neighbours.granting({GATE})
+        await async_wait_until(lambda: not older.ros.has_neighbours())
 
 
 async def test_the_second_grants_when_the_first_has_gone(heard: list[float]) -> None:

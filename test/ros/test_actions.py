@@ -26,7 +26,7 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.serialization import deserialize_message, serialize_message
 from rclpy.task import Future
 from support.helpers import SpinningNode
-from support.ros_harness import FakeLoop, QUICK, running_side
+from support.ros_harness import FakeLoop, look, QUICK, running_side
 from test_msgs.action import Fibonacci, NestedMessage
 from test_msgs.msg import BasicTypes
 
@@ -339,8 +339,7 @@ def test_nobody_serves_it(loop: FakeLoop) -> None:
     with running_side(loop, replace(QUICK, service_wait=0.1)) as side:
         sent = Sent(side, '/nowhere')
         loop.until(lambda: sent.done)
-        polls = side.polls
-        loop.until(lambda: side.polls > polls + 2)
+        look(loop, side, 2)
         assert '/nowhere' not in side.graph.actions
     assert [type(each) for each in sent.done] == [Unavailable]
 
@@ -614,8 +613,7 @@ def test_a_client_that_goes_away_cancels_its_goals(
         ) -> None:
     peer.hosted.answer(peer.token, accepted=True)
     loop.until(lambda: client.answers)
-    polls = side.polls
-    loop.until(lambda: side.polls > polls + 4)
+    look(loop, side, 2)
     late = server.node.create_subscription(     # hears the feedback, but sent nothing
         Fibonacci.Impl.FeedbackMessage, f'{topic}/_action/feedback', lambda _: None, 10)
     assert peer.cancels == []

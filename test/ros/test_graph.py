@@ -25,7 +25,7 @@ from rclpy.topic_endpoint_info import TopicEndpointInfo
 from std_msgs.msg import Int32
 from std_srvs.srv import Trigger
 from support.helpers import wait_until
-from support.ros_harness import FakeLoop, OtherNode, QUICK, RELIABLE, running_side
+from support.ros_harness import FakeLoop, look, OtherNode, QUICK, RELIABLE, running_side
 
 from ws_bridge.config.roles import is_hidden
 from ws_bridge.ros import graph, graph_watch, private
@@ -49,12 +49,12 @@ def test_snapshots_come_when_the_graph_changes_and_only_then(
     """A graph that does not change is not even looked at: with 1,000 topics that takes 50 ms."""
     monkeypatch.delenv(private.SWITCH, raising=False)
     snapshots: list[GraphSnapshot] = []
-    looks: list[GraphSnapshot] = []
+    looks: list[float] = []
 
-    def look(*args: Any) -> GraphSnapshot:
-        looks.append(graph.take_snapshot(*args))
-        return looks[-1]
-    monkeypatch.setattr(graph_watch, 'take_snapshot', look)
+    def take(*args: Any) -> GraphSnapshot:
+        looks.append(time.monotonic())
+        return graph.take_snapshot(*args)
+    monkeypatch.setattr(graph_watch, 'take_snapshot', take)
     with running_side(loop, on_graph=snapshots.append) as side:
         with closing(OtherNode()) as other:
             with other.publisher('/watched', RELIABLE):
@@ -72,12 +72,12 @@ def test_snapshots_come_when_the_graph_changes_and_only_then(
             loop.until(lambda: snapshots[-1].nodes == ('/other', '/ws_bridge'))
         loop.until(lambda: snapshots[-1].nodes == ('/ws_bridge',))
         assert side.graph == snapshots[-1]
-        count, polls = len(snapshots), side.polls
-        loop.until(lambda: side.polls > polls + 10)
+        count = len(snapshots)
+        look(loop, side, 3)
         assert len(snapshots) == count
-        looked, polls = len(looks), side.polls
-        loop.until(lambda: side.polls > polls + 10)
-        assert len(looks) < looked + 5
+        loop.until(lambda: time.monotonic() > looks[-1] + 10 * QUICK.graph_interval)
+        with closing(OtherNode()) as other, other.publisher('/watched', RELIABLE):
+            loop.until(lambda: '/watched' in snapshots[-1].topics)
     assert all(one != two for one, two in pairwise(snapshots))
 
 
@@ -106,7 +106,7 @@ def test_a_quiet_graph_is_looked_at_now_and_then(
         loop: FakeLoop, monkeypatch: pytest.MonkeyPatch) -> None:
     """Should a change ever not be told, it is seen later."""
     monkeypatch.setattr(graph_watch, 'QUIET_POLLS', 5)
-    monkeypatch.setattr(PrivateAccess, 'graph_bell', lambda access, node: lambda: False)
+    monkeypatch.setattr(PrivateAccess, 'graph_bell', lambda access, node, ring: print)
     with running_side(loop) as side, closing(OtherNode()) as other, \
             other.publisher('/unheard', RELIABLE):
         loop.until(lambda: '/unheard' in side.graph.topics)
@@ -114,15 +114,41 @@ def test_a_quiet_graph_is_looked_at_now_and_then(
 
 def test_a_graph_of_which_rcl_does_not_tell_is_looked_at_each_time(
         loop: FakeLoop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    def refuse(node: Any) -> None:
+    def refuse(*_: Any) -> None:
         raise Unsupported('no guard condition')
     monkeypatch.delenv(private.SWITCH, raising=False)
-    monkeypatch.setattr(private, '_graph_bell', refuse)
+    monkeypatch.setattr(private, 'GraphBell', refuse)
     monkeypatch.setattr(graph_watch, 'QUIET_POLLS', 10 ** 9)
     with running_side(loop) as side, closing(OtherNode()) as other, \
             other.publisher('/seen', RELIABLE):
         loop.until(lambda: '/seen' in side.graph.topics)
     assert 'the graph costs more than it needs to: no guard condition' in caplog.text
+
+
+def test_the_executor_goes_on_if_rcl_waits_for_changes_no_more(
+        loop: FakeLoop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(private.SWITCH, raising=False)
+    monkeypatch.setattr(graph_watch, 'QUIET_POLLS', 5)
+    bells: list[Any] = []
+    arm = private.GraphBell.arm
+
+    def keep(bell: Any) -> None:
+        bells.append(bell)
+        arm(bell)
+    monkeypatch.setattr(private.GraphBell, 'arm', keep)
+    with running_side(loop) as side, closing(OtherNode()) as other:
+        loop.until(lambda: bells)
+        add, bells[0]._add = bells[0]._add, lambda *_: 1
+        with other.publisher('/seen', RELIABLE):
+            loop.until(lambda: '/seen' in side.graph.topics)
+        loop.until(lambda: loop.faults)
+        with other.publisher('/also_seen', RELIABLE):
+            loop.until(lambda: '/also_seen' in side.graph.topics)
+        bells[0]._add = add
+        look(loop, side)
+        assert {str(each) for each in loop.faults} == {
+            'rcl does not wait for changes of the graph'}
+        loop.faults.clear()
 
 
 def test_a_rest_follows_each_look(loop: FakeLoop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +162,7 @@ def test_a_rest_follows_each_look(loop: FakeLoop, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(graph_watch, 'take_snapshot', take)
     monkeypatch.setattr(graph_watch, 'time', SimpleNamespace(
         monotonic=time.monotonic, thread_time=lambda: next(spent) * 0.02))
-    monkeypatch.setattr(PrivateAccess, 'graph_bell', lambda access, node: lambda: True)
+    monkeypatch.setattr(PrivateAccess, 'graph_bell', lambda access, node, ring: None)
     with running_side(loop) as side:
         answers: list[float] = []
         while len(looks) < 5:
@@ -203,10 +229,12 @@ def test_what_only_peers_have_brought_is_no_type_of_others(loop: FakeLoop) -> No
 def test_the_graph_is_looked_at_again_at_once_but_not_for_each_who_asks(loop: FakeLoop) -> None:
     told: list[bool] = []
     with running_side(loop, replace(QUICK, graph_interval=60.0)) as side:
-        polls = side.polls
+        watch = side._watch
+        assert watch is not None
+        looks = watch._looks
         for _ in range(100):
             side.advertise(f'/asked_{len(told)}', STRING, None, print)
             side.look_again(lambda: told.append('/asked_0' in side.graph.topics))
         loop.until(lambda: len(told) == 100)
         assert all(told)
-        assert side.polls - polls < 20
+        assert watch._looks - looks < 20

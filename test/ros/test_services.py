@@ -26,7 +26,7 @@ from rclpy.executors import MultiThreadedExecutor
 from rclpy.serialization import deserialize_message, serialize_message
 from std_srvs.srv import SetBool, Trigger
 from support.helpers import SpinningNode
-from support.ros_harness import FakeLoop, OtherNode, QUICK, running_side
+from support.ros_harness import FakeLoop, look, OtherNode, QUICK, running_side
 
 from ws_bridge.errors import (
     BadName,
@@ -106,8 +106,7 @@ def test_calling_makes_no_service(loop: FakeLoop) -> None:
     with running_side(loop, replace(QUICK, service_wait=0.5, client_idle=60.0)) as side:
         call(side, results, '/made_up')
         loop.until(lambda: results)
-        polls = side.polls
-        loop.until(lambda: side.polls > polls + 2)
+        look(loop, side, 2)
         assert '/made_up' not in side.graph.services
 
 

@@ -21,7 +21,15 @@ import pytest
 from rclpy.qos import QoSProfile
 from rclpy.serialization import deserialize_message
 from std_msgs.msg import Int32, String
-from support.ros_harness import BEST_EFFORT, FakeLoop, latched, OtherNode, RELIABLE, running_side
+from support.ros_harness import (
+    BEST_EFFORT,
+    FakeLoop,
+    latched,
+    look,
+    OtherNode,
+    RELIABLE,
+    running_side,
+)
 
 from ws_bridge.errors import BadName, TypeMismatch, UnknownType, WsBridgeError
 from ws_bridge.protocol.qos import parse_qos
@@ -265,8 +273,7 @@ def test_type_mismatch_is_reported_once(loop: FakeLoop, side: RosSide, other: Ot
         loop.until(lambda: before.errors)
         subscribe(side, '/typed', after)
         loop.until(lambda: after.errors)
-        polls = side.polls
-        loop.until(lambda: side.polls > polls + 10)
+        look(loop, side, 5)
     assert [type(error) for error in before.errors + after.errors] == [TypeMismatch] * 2
     assert 'std_msgs/msg/Int32' in str(after.errors[0])
 
@@ -301,8 +308,7 @@ def test_several_types_and_a_wish(loop: FakeLoop, side: RosSide, other: OtherNod
         say(entity, 'mine')
         loop.until(lambda: heard.texts == ['mine'])
         loop.until(lambda: heard.errors and ints.errors)
-        polls = side.polls
-        loop.until(lambda: side.polls > polls + 10)
+        look(loop, side, 5)
     assert [type(error) for error in heard.errors + ints.errors] == [TypeMismatch] * 2
     assert not taken
 
@@ -325,8 +331,7 @@ def test_a_type_that_is_not_on_this_machine(loop: FakeLoop, side: RosSide, other
     with other.publisher(topic, latched()):
         subscribe(side, topic, heard, None)
         loop.until(lambda: heard.errors)
-        polls = side.polls
-        loop.until(lambda: side.polls > polls + 10)
+        look(loop, side, 5)
     assert [(type(error), str(error)) for error in heard.errors] == [(UnknownType, STRING)]
 
 

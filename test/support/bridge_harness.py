@@ -89,9 +89,15 @@ async def look_no_more(service: Service) -> None:
     """Have a bridge look at the graph only when it is asked."""
     watch = service.ros._watch
     assert watch is not None
-    watch._interval = 3600.0
-    polls = service.ros.polls
-    await async_wait_until(lambda: service.ros.polls > polls)
+    watch.end()
+    await look(service)
+
+
+async def look(service: Service) -> None:
+    """Have a bridge look at the graph."""
+    done = asyncio.Event()
+    service.ros.look_again(done.set)
+    await asyncio.wait_for(done.wait(), PATIENCE)
 
 
 class NativePeer:

@@ -136,6 +136,14 @@ class FakeLoop:
             time.sleep(0.002)
 
 
+def look(loop: FakeLoop, side: RosSide, times: int = 1) -> None:
+    """Have the graph looked at."""
+    for _ in range(times):
+        told: list[bool] = []
+        side.look_again(lambda: told.append(True))      # noqa: B023 - it is waited for here
+        loop.until(lambda: told)    # noqa: B023
+
+
 @contextmanager
 def running_side(loop: FakeLoop, settings: RosSettings = QUICK, **options: Any
                  ) -> Iterator[RosSide]:

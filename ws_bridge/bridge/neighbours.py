@@ -15,8 +15,8 @@
 Other bridges of the same graph that guard the same topics, as they tell on ``/ws_bridge_gates``.
 
 Of two bridges that guard a topic the one that was started first grants leases for it; an emergency
-stop of either is one of both.  Each says once a second what it guards.  Pure; ``now`` is
-monotonic, s.
+stop of either is one of both.  Each says once a second what it guards, unless nobody else
+listens.  Pure; ``now`` is monotonic, s.
 """
 from __future__ import annotations
 

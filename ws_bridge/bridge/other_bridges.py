@@ -141,7 +141,7 @@ class OtherBridges:
         self._ros.tell_neighbours(self._neighbours.say({}, None))
 
     def tell(self) -> None:
-        """Say what is guarded here, when it has changed and once a second."""
+        """Say what is guarded here, when it has changed, and once a second if anybody listens."""
         if self._has_ended:
             return
         topics = self._gates.topics()
@@ -154,4 +154,5 @@ class OtherBridges:
         said, at = self._said
         if text != said or self._clock() >= at + SAY_EVERY:
             self._said = text, self._clock()
-            self._ros.tell_neighbours(text)
+            if text != said or self._ros.has_neighbours():
+                self._ros.tell_neighbours(text)

@@ -413,7 +413,7 @@ class ReplaySide:
     def _ignore(self, *_: object, **__: object) -> None:
         """Do nothing: nobody of ROS listens."""
 
-    are_diagnostics_heard = staticmethod(bool)     # they are not
+    are_diagnostics_heard = has_neighbours = staticmethod(bool)     # nobody is there
     publish_status = publish_safety = publish_connections = tell_neighbours = _ignore
     record_end = None
     watchdog = NoWatchdog()

@@ -24,7 +24,7 @@ from ws_bridge.ros.transforms import with_stand_ins
 
 if TYPE_CHECKING:
     from ws_bridge.ros.fit import Fit
-    from ws_bridge.ros.node import RosNode
+    from ws_bridge.ros.node import RosNode, TimerHandle
     from ws_bridge.ros.private import Access
     from ws_bridge.ros.publishers import Publisher
     from ws_bridge.ros.subscriptions import Matcher, Subscription
@@ -39,41 +39,39 @@ class GraphWatch:
     """
     The graph as it was seen last (executor thread, but for what is said otherwise).
 
-    A look costs 24 us a topic. So it is only looked at when it has changed, ``LOOK_EVERY`` times
-    from then on, and once after ``QUIET_POLLS`` polls. While a thousand topics come, a look takes
-    0.1 s and more: a rest follows each.
+    A look costs 24 us a topic. So it is only looked at when it has changed, then each
+    ``interval`` until ``LOOK_EVERY`` looks have found nothing new, and once after ``QUIET_POLLS``
+    intervals. While a thousand topics come, a look takes 0.1 s and more: a rest follows each.
 
     :param access: to what is below rclpy's public API.
     :param interval: time between polls, s.
-    :param has_changed: tells whether it may have changed since this was called last.
     :param post: runs a function on the loop thread.
     :param on_change: gets a new snapshot, there.
+    :param is_told: whether changes are told in this context; else each poll is a look.
     :ivar graph: the latest snapshot (any thread).
-    :ivar polls: how often the graph was looked at, or was as before (any thread).
     """
 
     def __init__(self, ros: RosNode, access: Access, *, interval: float, post: Callable[..., None],
-                 on_change: Callable[[GraphSnapshot], None],
-                 has_changed: Callable[[], bool]) -> None:
+                 on_change: Callable[[GraphSnapshot], None], is_told: bool) -> None:
         self._ros = ros
         self._access = access
         self._interval = interval
         self._post = post
         self._on_change = on_change
-        self._has_changed = has_changed
+        self._arm = access.graph_bell(ros.node, self._changed) if is_told else None
+        self._next: TimerHandle | None = None
+        self._next_at = 0.0
         self._looks = 0
-        self._looks_left = 0
-        self._quiet = 0     # polls in a row without a look
+        self._looks_left = LOOK_EVERY
         self._matchers: dict[Subscription, Matcher] = {}
         self._fits: dict[Subscription | Publisher, Fit] = {}
         self._looked_at = self._rests_until = 0.0
         self._waiting: list[Callable[[], None]] = []
         self._has_ended = False
         self.graph = with_stand_ins(take_snapshot(ros.node, access))
-        self.polls = 0
 
     def __repr__(self) -> str:
-        return f'<GraphWatch {self.polls} looks>'
+        return f'<GraphWatch {self._looks} looks>'
 
     def end(self) -> None:
         """Look no more by itself (any thread)."""
@@ -83,6 +81,8 @@ class GraphWatch:
         """Have a subscription look, now and when its topic changes."""
         self._matchers[subscription] = matcher
         matcher.look()
+        if not matcher.settled:
+            self._poll_in(self._interval)
 
     def fit(self, owner: Publisher | Subscription, fit: Fit) -> None:
         """Tell of what does not fit now, and when the topic changes."""
@@ -97,23 +97,37 @@ class GraphWatch:
             matcher.close()
 
     def poll(self) -> None:
-        """Look, now and every ``interval``, at what may have changed."""
+        """Look at what may have changed, now and as long as that goes on."""
+        self._next = None
         if self._has_ended:
             return
-        self._ros.after(self._interval, self.poll)
-        if self._has_changed():
-            self._looks_left = LOOK_EVERY
-        is_due = self._looks_left > 0 or self._quiet >= QUIET_POLLS
-        if is_due and time.monotonic() >= self._rests_until:
-            self._looks_left = max(self._looks_left - 1, 0)
-            self._quiet = 0
+        if self._looks_left and time.monotonic() >= self._rests_until:
+            self._looks_left -= self._arm is not None
             self._look()
+        else:
+            for matcher in self._matchers.values():
+                if not matcher.settled:
+                    matcher.look()
+        if self._looks_left or not all(each.settled for each in self._matchers.values()):
+            self._poll_in(self._interval)
+        elif self._arm is not None:
+            self._arm()
+            self._looks_left = 1
+            self._poll_in(self._interval * QUIET_POLLS)
+
+    def _changed(self) -> None:
+        """Look, as the graph has changed."""
+        self._looks_left = LOOK_EVERY
+        self._poll_in(0.0)
+
+    def _poll_in(self, delay: float) -> None:
+        """Poll in ``delay`` s, if nothing is to be sooner."""
+        due = time.monotonic() + delay
+        if self._next is not None and self._next_at <= due:
             return
-        self._quiet += 1
-        for matcher in self._matchers.values():
-            if not matcher.settled:
-                matcher.look()
-        self.polls += not is_due
+        if self._next is not None:
+            self._next.cancel()
+        self._next, self._next_at = self._ros.after(delay, self.poll), due
 
     def look_again(self, then: Callable[[], None]) -> None:
         """
@@ -155,7 +169,6 @@ class GraphWatch:
         else:
             self._looks_left = LOOK_EVERY
             self._post(self._on_change, snapshot)
-        self.polls += 1
         self._rests_until = time.monotonic() + REST * (time.thread_time() - begin)
         waiting, self._waiting = self._waiting, []
         for each in waiting:

@@ -26,8 +26,8 @@ whether what it needs is there (it is in rclpy 7.1 and 9.1), and says in one lin
   sample comes. Its callback is a function of the C library that writes to a file descriptor, so
   no Python code runs in the middleware's threads. :class:`WaitSet` serves where that cannot be
   had: all sources are added, waited for and looked at in each turn.
-  The guard condition of the graph tells whether it has changed: a look at 1,000 topics takes
-  24 ms, where names are not expanded and checked again (else 40).
+  :class:`GraphBell` waits for changes of the graph: a look at 1,000 topics takes 24 ms, where
+  names are not expanded and checked again (else 40).
 - :class:`PublicAccess` uses the public API alone: an executor calls back for each sample, and
   the pump takes from an :class:`SampleInbox`. It is slower, and does the same.
 
@@ -63,6 +63,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import serialize_message
 from rclpy.subscription import Subscription
 from rclpy.task import Future
+from rclpy.waitable import NumberOfEntities, Waitable
 
 from ws_bridge.errors import ConfigError
 from ws_bridge.ros.qos import BURST
@@ -86,7 +87,7 @@ SWITCH = 'WS_BRIDGE_RCLPY'
 """An environment variable: ``public`` = do without the private parts."""
 PARTS = {
     'WaitSet': ('add_guard_condition', 'add_service', 'add_subscription', 'clear_entities',
-                'get_ready_entities', 'wait'),
+                'get_ready_entities', 'is_ready', 'pointer', 'wait'),
     'GuardCondition': ('pointer',),
     'Node': ('get_count_publishers', 'get_count_subscribers'),
     'Service': ('pointer', 'service_take_request'),
@@ -230,11 +231,14 @@ class Access(Protocol):
         :raises RuntimeError: of rclpy.
         """
 
-    def graph_bell(self, node: Node) -> Callable[[], bool]:
+    def graph_bell(self, node: Node, ring: Callable[[], None]) -> Callable[[], None] | None:
         """
-        Return what tells whether the graph has changed since it was asked last.
+        Have ``ring`` called once, on the executor thread, when the graph changes.
 
-        True where that is not known. Nobody else may ask in the node's context.
+        Nobody else may wait for that in the node's context.
+
+        :return: is called there to wait for the next change; one since the last ring counts too.
+            ``None``: nothing tells of changes.
         """
 
     def counts(self, node: Node, topics: Iterable[str]) -> list[tuple[int, int]]:
@@ -514,13 +518,13 @@ class PrivateAccess:
                                           qos_profile=BURST, callback_group=self._group)
         return Tap(entity, entity.handle, entity.handle.service_take_request)
 
-    def graph_bell(self, node: Node) -> Callable[[], bool]:
-        """Return what tells of changes of the graph; see :class:`Access`."""
+    def graph_bell(self, node: Node, ring: Callable[[], None]) -> Callable[[], None] | None:
+        """Have a function called when the graph changes; see :class:`Access`."""
         try:
-            return _graph_bell(node)
+            return GraphBell(node, ring).arm
         except Unsupported as exc:
             logger.warning('the graph costs more than it needs to: %s', exc)
-            return _not_known
+            return None
 
     def counts(self, node: Node, topics: Iterable[str]) -> list[tuple[int, int]]:
         """
@@ -826,41 +830,82 @@ def _library() -> tuple[dict[str, Callable[..., int]], int]:
     return setters, ring
 
 
-def _graph_bell(node: Node) -> Callable[[], bool]:
+class GraphBell(Waitable):      # type: ignore[type-arg]   # no generic class in rclpy 7.1
     """
-    Return what asks rcl's guard condition of the graph, which stays triggered until it is asked.
+    Waits, in the wait set of the node's executor, for rcl's guard condition of the graph.
 
+    The condition stays triggered until it is waited for. It is waited for while the bell is armed.
+
+    :param ring: is called once for each time that it was armed (executor thread).
     :raises Unsupported: it cannot be had.
     """
-    context: Any = node.context.handle
-    try:
-        rcl = ctypes.CDLL('librcl.so', mode=os.RTLD_NOLOAD)
-        find, add = rcl.rcl_node_get_graph_guard_condition, rcl.rcl_wait_set_add_guard_condition
-        pointer = node.handle.pointer
-    except (OSError, AttributeError) as exc:
-        raise Unsupported(str(exc)) from exc
-    find.argtypes, find.restype = [ctypes.c_void_p], ctypes.c_void_p
-    add.argtypes, add.restype = [ctypes.c_void_p] * 3, ctypes.c_int
-    condition = find(pointer)
 
-    def has_changed() -> bool:
+    def __init__(self, node: Node, ring: Callable[[], None]) -> None:
+        super().__init__(node.default_callback_group)
+        self._ring = ring
+        self._is_armed = False
+        self._index = ctypes.c_size_t()
+        try:
+            rcl = ctypes.CDLL('librcl.so', mode=os.RTLD_NOLOAD)
+            find = rcl.rcl_node_get_graph_guard_condition
+            self._add = rcl.rcl_wait_set_add_guard_condition
+            pointer = node.handle.pointer
+        except (OSError, AttributeError) as exc:
+            raise Unsupported(str(exc)) from exc
+        find.argtypes, find.restype = [ctypes.c_void_p], ctypes.c_void_p
+        self._add.argtypes, self._add.restype = [ctypes.c_void_p] * 3, ctypes.c_int
+        self._condition = find(pointer)
+        try:
+            self._try(node.context.handle)
+        except (AttributeError, TypeError, RuntimeError) as exc:
+            raise Unsupported(_in_a_line(exc)) from exc
+        node.add_waitable(self)
+
+    def __repr__(self) -> str:
+        return f'<GraphBell {"armed" if self._is_armed else "not armed"}>'
+
+    def __enter__(self) -> None:
+        """Do nothing: the condition is there as long as the node."""
+
+    def __exit__(self, *_: object) -> None:
+        """Do nothing."""
+
+    def arm(self) -> None:
+        """Ring at the next change, or at once if there was one since it rang."""
+        self._is_armed = True
+
+    def get_num_entities(self) -> NumberOfEntities:
+        """Return what it adds."""
+        return NumberOfEntities(num_gcs=int(self._is_armed))
+
+    def add_to_wait_set(self, wait_set: Any) -> None:
+        """Add the condition, if it is armed."""
+        if self._is_armed and self._add(wait_set.pointer, self._condition,
+                                        ctypes.byref(self._index)):
+            self._is_armed = False      # the executor goes on without it
+            raise RuntimeError('rcl does not wait for changes of the graph')
+
+    def is_ready(self, wait_set: Any) -> bool:
+        """Return whether the graph has changed."""
+        return self._is_armed and bool(wait_set.is_ready('guard_condition', self._index.value))
+
+    def take_data(self) -> None:
+        """Wait for it no more."""
+        self._is_armed = False
+
+    async def execute(self, taken_data: None) -> None:
+        """Ring."""
+        self._ring()
+
+    def _try(self, context: Any) -> None:
+        self._is_armed = True
         waiting = _rclpy.WaitSet(0, 1, 0, 0, 0, 0, context)
         with waiting:
             waiting.clear_entities()
-            if add(waiting.pointer, condition, None):
-                raise RuntimeError('rcl does not wait for changes of the graph')
+            self.add_to_wait_set(waiting)
             waiting.wait(0)
-            return bool(waiting.get_ready_entities('guard_condition'))
-    try:
-        has_changed()
-    except (AttributeError, TypeError, RuntimeError) as exc:
-        raise Unsupported(_in_a_line(exc)) from exc
-    return has_changed
-
-
-def _not_known() -> bool:
-    """Say that the graph may have changed."""
-    return True
+            self.is_ready(waiting)
+        self._is_armed = False
 
 
 # ---- the public API alone
@@ -1026,9 +1071,9 @@ class PublicAccess:
         return Tap(node.create_service(srv_type, name, put, qos_profile=BURST,
                                        callback_group=self._group), inbox, inbox.take)
 
-    def graph_bell(self, node: Node) -> Callable[[], bool]:
-        """Return what does not know of changes of the graph; see :class:`Access`."""
-        return _not_known
+    def graph_bell(self, node: Node, ring: Callable[[], None]) -> Callable[[], None] | None:
+        """Return that nothing tells of changes of the graph; see :class:`Access`."""
+        return None
 
     def counts(self, node: Node, topics: Iterable[str]) -> list[tuple[int, int]]:
         """Return how many publishers and subscribers topics have; see :class:`Access`."""

@@ -52,6 +52,7 @@ class SafetyEnd:
 
     def __init__(self, node: Node, halt: Callable[[str], str], tell: EstopCallback,
                  call: Callable[[], None], hear: Callable[[str], None]) -> None:
+        self._node = node
         self._halt = halt
         self._tell = tell
         self._call = call
@@ -92,9 +93,15 @@ class SafetyEnd:
         """
         Tell the other bridges, also that nothing has changed: silence means that it is gone.
 
+        Who comes later gets what was told last.
+
         Any thread may, until the node is destroyed.
         """
         self._neighbours.publish(String(data=text))
+
+    def has_neighbours(self) -> bool:
+        """Whether anybody else listens to what other bridges are told (any thread, as above)."""
+        return bool(self._node.count_subscribers(self._neighbours.topic_name) > 1)
 
     def _say(self, publisher: Any, msg_type: type[Any], value: str | bool) -> bool:
         if self._said.get(publisher) == value:

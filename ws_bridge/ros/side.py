@@ -202,12 +202,10 @@ class RosSide:
             self.uses_sim_time = _is_simulated(ros.node)
             self.own = _own_names(ros.node, self._status, self._safety, self.record_end)
             self._ros = ros
-            # in a context of others somebody else may ask, and would take the answer
-            has_changed: Callable[[], bool] = (lambda: True) if self._given_context is not None \
-                else access.graph_bell(ros.node)
+            # in a context of others somebody else may wait for changes, and would take them away
             self._watch = GraphWatch(ros, access, interval=self.settings.graph_interval,
                                      post=self._post, on_change=self._on_graph,
-                                     has_changed=has_changed)
+                                     is_told=self._given_context is None)
             self._watchdog.start()
             self._pump.start()
             ros.start()
@@ -246,11 +244,6 @@ class RosSide:
     def graph(self) -> GraphSnapshot:
         """Return the graph as it was seen last."""
         return NOTHING_SEEN if self._watch is None else self._watch.graph
-
-    @property
-    def polls(self) -> int:
-        """Return how often the graph was looked at."""
-        return 0 if self._watch is None else self._watch.polls
 
     @property
     def node_name(self) -> str:
@@ -532,6 +525,12 @@ class RosSide:
         self._running()
         assert self._safety is not None
         self._safety.tell_neighbours(text)
+
+    def has_neighbours(self) -> bool:
+        """Whether anybody else listens to what other bridges are told."""
+        self._running()
+        assert self._safety is not None
+        return self._safety.has_neighbours()
 
     @property
     def idle(self) -> bool:
