@@ -153,6 +153,8 @@ async def test_a_stop_that_cannot_be_published_is_an_alarm(
         await colleague.wait(lambda f: f['data'].get('kind') == 'estop')
         stopped = await colleague.wait(lambda f: f['data'].get('kind') == 'stopped')
         assert stopped['data']['reason'] == 'estop'
+        # it was published; the robot's thread may have to wait for its turn
+        await async_wait_until(lambda: len(robot.heard) > len(before))
         assert robot.heard[len(before)] == 0.0
         levels.clear()
         await async_wait_until(lambda: b'\0' in levels)
