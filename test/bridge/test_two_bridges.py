@@ -141,8 +141,8 @@ async def test_a_bridge_that_was_alone_is_heard_by_one_that_comes(heard: list[fl
     """It says nothing while it is alone, and goes on saying it when it is not."""
     async with running_bridge('-r', '__node:=second', gate_timeout=30.0) as older, \
             native_peer(older) as first:
-        await async_wait_until(lambda: GATE in first.gates, why=lambda: first.gates)
         others = older.bridge._control._others
+        await async_wait_until(lambda: GATE in others._said[0], why=lambda: first.gates)
         assert not older.ros.has_neighbours()
         said, tell = [], older.ros.tell_neighbours
 

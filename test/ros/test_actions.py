@@ -386,7 +386,7 @@ def test_a_server_that_leaves_ends_its_goals(loop: FakeLoop, side: RosSide, serv
                                              topic: str) -> None:
     robot = server.serve(topic)
     sent = Sent(side, topic)
-    loop.until(lambda: sent.accepted)
+    loop.until(lambda: sent.accepted, lambda: sent.done)
     sent.cancel()
     server.stop(robot)
     loop.until(lambda: sent.done)
@@ -409,7 +409,7 @@ def test_shutdown_cancels_goals(loop: FakeLoop, server: Server, robot: Robot,
     with running_side(loop) as side:
         loop.until(lambda: topic in side.graph.actions)
         sent = Sent(side, topic)
-        loop.until(lambda: sent.accepted)
+        loop.until(lambda: sent.accepted, lambda: sent.done)
     assert [type(each) for each in sent.done] == [Unavailable]
     loop.until(lambda: robot.handles[0].is_cancel_requested)
 
