@@ -22,6 +22,7 @@ import shutil
 from typing import Any
 
 import pytest
+from support.helpers import open_files
 from support.recordings import COUNT, POINT, read, signer_in
 
 from ws_bridge.record.black_box import BlackBox, BoxSettings, BoxState
@@ -272,10 +273,10 @@ def test_a_disk_that_is_full_at_the_end(parent: Path, monkeypatch: pytest.Monkey
     """The files are let go of: the next start repairs them."""
     def write(descriptor: int, data: bytes) -> int:
         raise OSError(28, 'No space left on device')
-    before = len(os.listdir('/proc/self/fd'))
+    before = open_files()
     each = Box(parent, mode='always')
     each.sample(0)
     monkeypatch.setattr('ws_bridge.record.signed_file.os.write', write)
     each.box.close()
     assert each.said[-1].state == 'failed'
-    assert len(os.listdir('/proc/self/fd')) == before
+    assert open_files() == before

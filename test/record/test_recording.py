@@ -26,6 +26,7 @@ from mcap.stream_reader import StreamReader
 import pytest
 from rosbags.interfaces import QosReliability
 from rosbags.rosbag2 import Reader
+from support.helpers import open_files
 from support.recordings import (
     begin,
     COUNT,
@@ -236,12 +237,12 @@ def test_nothing_is_left_of_one_that_cannot_begin(tmp_path: Path,
         if not left.pop(0):
             raise OSError(28, 'No space left on device')
         return real(descriptor, data)
-    before = len(os.listdir('/proc/self/fd'))
+    before = open_files()
     monkeypatch.setattr('ws_bridge.record.signed_file.os.write', write)
     with pytest.raises(OSError, match='No space'):
         begin(parent, name='b')
     assert os.listdir(parent) == ['a']
-    assert len(os.listdir('/proc/self/fd')) == before
+    assert open_files() == before
 
 
 def test_a_folder_with_the_name_of_a_file_is_not_deleted(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from rclpy.qos import (
 from rclpy.serialization import deserialize_message, serialize_message
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
-from support.helpers import wait_until
+from support.helpers import open_files, wait_until
 from support.ros_harness import FakeLoop, OtherNode, running_side
 
 from ws_bridge.errors import ConfigError
@@ -145,13 +145,13 @@ def test_bells_are_shared_when_there_are_many_sources(
         node: OtherNode, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that the number of files is bounded; and all of them are given back."""
     monkeypatch.setattr(private, '_files', lambda: 3 * BELLS_OF_FILES)
-    before = len(os.listdir('/proc/self/fd'))
+    before = open_files()
     bells = Bells()
-    empty = len(os.listdir('/proc/self/fd'))
+    empty = open_files()
     sources = [subscribe(node, f'/many{number}') for number in range(7)]
     bells.watch(sources)
     # The middleware opens none for a subscription.
-    assert len(os.listdir('/proc/self/fd')) == empty + 3
+    assert open_files() == empty + 3
     bells.wake()
     assert sorted(map(id, bells.wait())) == sorted(map(id, sources))
     with node.publisher('/many4', QoSProfile(depth=10)) as entity:
@@ -167,7 +167,7 @@ def test_bells_are_shared_when_there_are_many_sources(
     bells.watch(sources[:2])
     assert repr(bells) == 'Bells(2 sources, 2 bells)'
     bells.close()
-    assert len(os.listdir('/proc/self/fd')) == before
+    assert open_files() == before
 
 
 def test_without_files_sources_share_the_bells_that_there_are(

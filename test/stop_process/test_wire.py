@@ -18,6 +18,7 @@ from math import inf
 import os
 
 import pytest
+from support.helpers import open_files
 
 from ws_bridge.safety.policy import LossStep
 from ws_bridge.stop_process import wire
@@ -40,10 +41,10 @@ def test_what_is_sent_is_received(message: wire.Message | wire.Event) -> None:
         assert wire.receive(far) == message
         with pytest.raises(BlockingIOError):
             wire.receive(far)
-        before = len(os.listdir('/proc/self/fd'))
+        before = open_files()
         wire.send(near, message)
         wire.receive(far)
-        assert len(os.listdir('/proc/self/fd')) == before
+        assert open_files() == before
         near.close()
         assert wire.receive(far) is None
 
