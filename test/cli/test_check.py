@@ -75,7 +75,7 @@ def test_a_gate_of_a_topic_that_nobody_may_publish(tmp_path: Path, capsys: Captu
     assert main(['check', str(path)]) == 0
     captured = capsys.readouterr()
     assert captured.err == (
-        f"{path}: warning: the gate drive guards /cmd_vle, which is not listed under in; did you "
+        f'{path}: warning: the gate drive guards /cmd_vle, which is not listed under in; did you '
         "mean '/cmd_vel'?\n")
     path.write_text(path.read_text().replace('vle', 'vel'))
     assert main(['check', str(path)]) == 0

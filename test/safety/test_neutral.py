@@ -28,9 +28,9 @@ from ws_bridge.safety.neutral import (
     fits,
     make_checks,
     make_clamp,
-    missing_bounds,
     make_neutral_check,
     make_rest_check,
+    missing_bounds,
     parse_path,
     Path,
 )

@@ -242,7 +242,7 @@ class Exposure:
                                   field='slow_down', file=file)
 
     def idle_gates(self) -> list[str]:
-        """Tell of the topics that have a gate and that nobody may publish: they may be misspelt."""
+        """Tell of the topics that have a gate and that nobody may publish: misspelt ones."""
         listed = [rule.pattern for rule in self.publish if not is_glob(rule.pattern)]
         return [f'the gate {gate.name} guards {topic}, which is not listed under in'
                 f'{did_you_mean(topic, tuple(listed))}'
