@@ -272,6 +272,8 @@ def _exposure(settings: Settings, ros: RosSide) -> Exposure:
     check_file(settings.mapping_file, 'mapping_file', is_secret=False)
     namespace, _, name = ros.node_name.rpartition('/')
     exposure = load_mapping(settings.mapping_file).resolved(namespace or '/', name)
+    for warning in exposure.idle_gates():
+        logger.warning('%s: %s', settings.mapping_file, warning)
     exposure = exposure.remapped(ros.resolve, lambda each: ros.resolve(each, service=True))
     exposure.check_cameras(settings.mapping_file)
     return exposure

@@ -1055,6 +1055,24 @@ async def test_bounds_that_bound_nothing_let_nothing_pass(mapping: str) -> None:
         await async_wait_until(lambda: '/other' not in service.ros.graph.topics)
 
 
+@pytest.mark.parametrize(('field', 'code'), [('linear.w', 'forbidden'), ('linaer.x', None)])
+async def test_a_misspelt_bound_beside_a_good_one(tmp_path: Path, caplog: pytest.LogCaptureFixture,
+                                                  field: str, code: str | None) -> None:
+    """The other bound held, and what the misspelt one was to bound was not bounded at all."""
+    path = tmp_path / 'mapping.yaml'
+    path.write_text(MAPPING.replace('{field: linear.x, min: -1, max: 1, saturate: true}',
+                                    f'{{field: {field}, min: -1, max: 1, saturate: true}}'))
+    async with two(mapping_file=str(path)) as (_, operator, _):
+        wish = {'topic': '/cmd_vel', 'type': 'geometry_msgs/msg/Twist'}
+        if code is None:
+            await operator.ask('advertise', **wish)
+            assert f'no bound of the gate drive: {field} ' in caplog.text
+        else:
+            refused = await operator.refused('advertise', **wish)
+            assert (refused['code'], refused['field']) == (code, 'data.type')
+            assert field in refused['message']
+
+
 async def test_many_gates_cost_what_they_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
     """A robot of 1,000 commanded topics held the loop for a minute each tick."""
     many = 40

@@ -35,6 +35,7 @@ from ws_bridge.cli import doctor, main
 from ws_bridge.config.roles import BUILT_IN
 from ws_bridge.errors import ServiceFailed
 from ws_bridge.main import Service
+from ws_bridge.ros.survey import TopicEndpoint
 from ws_bridge.session.rights import Rights
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -158,6 +159,23 @@ async def test_types() -> None:
             found = (await finds(service, peer, 'several_types', 'unknown_type', topic='/x'))[1]
             assert 'nosuch_msgs' in found['message']
             assert 'install std_msgs' in found['advice']
+
+
+@pytest.mark.parametrize(('named', 'codes'), [
+    (['/ws_bridge'], []), (['/ws_bridge', '/ws_bridge_stop'], ['other_publisher']),
+    ([], ['other_publisher'])])
+async def test_a_publisher_without_a_name(named: list[str], codes: list[str],
+                                          monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stop process was taken for a stranger while ROS had not told its name."""
+    ends = ([*(TopicEndpoint(name, TWIST, own=True) for name in named),
+             TopicEndpoint('', TWIST, own=False)],
+            [TopicEndpoint('/robot', TWIST, own=False)])
+    with SpinningNode('robot') as robot:
+        robot.node.create_subscription(Twist, '/cmd_vel', lambda _: None, 1)
+        async with running_bridge() as service, native_peer(service) as peer:
+            await async_wait_until(lambda: '/cmd_vel' in service.ros.graph.topics)
+            monkeypatch.setattr(service.ros, 'survey', lambda *_, on_done: on_done(ends))
+            await finds(service, peer, *codes, topic='/cmd_vel')
 
 
 async def test_nothing_moves() -> None:

@@ -67,6 +67,21 @@ def test_a_good_file(tmp_path: Path, capsys: Captured) -> None:
     assert captured.err == ''
 
 
+def test_a_gate_of_a_topic_that_nobody_may_publish(tmp_path: Path, capsys: Captured) -> None:
+    """A misspelt topic of a gate left the right one without its bounds, and nothing said so."""
+    path = tmp_path / 'm.yaml'
+    path.write_text('version: 1\nin: [/cmd_vel, joy]\n'
+                    'gates:\n- {gate: drive, topics: [/cmd_vle, /joy, /arm/*]}\n')
+    assert main(['check', str(path)]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == (
+        f'{path}: warning: the gate drive guards /cmd_vle, which is not listed under in; did you '
+        "mean '/cmd_vel'?\n")
+    path.write_text(path.read_text().replace('vle', 'vel'))
+    assert main(['check', str(path)]) == 0
+    assert capsys.readouterr().err == ''
+
+
 ROLES = """
 version: 1
 out: [/odom, /camera/*]

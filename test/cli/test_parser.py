@@ -178,3 +178,13 @@ def test_a_reader_that_has_enough() -> None:
     with process.stderr as errors:
         assert errors.read() == ''
     assert process.wait(60) == 0
+
+
+@pytest.mark.parametrize('words', [['-p', 'port:=1'], ['--port', '1']])
+def test_arguments_of_ros_without_their_word(words: list[str],
+                                             capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(['serve', *words]) == 2
+    assert capsys.readouterr().err.endswith(
+        f'unrecognized arguments: {" ".join(words)}; ROS arguments come after --ros-args\n')
+    assert main(['topics', *words]) == 2
+    assert '--ros-args' not in capsys.readouterr().err

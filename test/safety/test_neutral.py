@@ -30,6 +30,7 @@ from ws_bridge.safety.neutral import (
     make_clamp,
     make_neutral_check,
     make_rest_check,
+    missing_bounds,
     parse_path,
     Path,
 )
@@ -140,6 +141,14 @@ def clamped(command: dict[str, Any], *clamps: Clamp) -> bool:
 def test_no_bound_of_this_type() -> None:
     assert make_clamp(SCHEMA, (Clamp('linear.x', -1, 1),)) is None
     assert make_clamp(SCHEMA, ()) is None
+
+
+def test_bounds_that_are_misspelt() -> None:
+    """A bound may be of another type of the gate, but not if it begins in this one."""
+    fields = ('x', 'x.y', 'point.z', 'point', 'axes', 'nothing', 'nothing.x', 'points[*].v[0]')
+    missed = missing_bounds(SCHEMA, tuple(Clamp(field, -1, 1) for field in fields))
+    assert missed == {'x.y': True, 'point.z': True, 'point': True, 'axes': True,
+                      'nothing': False, 'nothing.x': False}
 
 
 @pytest.mark.parametrize(('fields', 'path', 'fits_in'), [

@@ -103,6 +103,10 @@ class Diagnosis(Unit):
         bridges = {node for other in self._control.neighbours(topic)
                    for node in (other.name, other.name + STOP_SUFFIX)}
         others = [each for each in publishers if not each.own and each.node not in bridges]
+        if len({each.node for each in publishers if each.own}) == 1:
+            # the stop process publishes as well, and is the one that has told no name yet
+            unnamed = next((each for each in others if not each.node), None)
+            others = [each for each in others if each is not unnamed]
         reached = [each for each in subscribers if not each.own]
         if not publishers and not reached:
             findings.append(self._absent(peer, topic, name))
@@ -159,7 +163,8 @@ class Diagnosis(Unit):
                  publishers: list[TopicEndpoint]) -> list[Finding]:
         if not publishers:
             return [Finding('no_publisher', f'nobody publishes {name}',
-                            'start the node that does; check its namespace and remappings')]
+                            'start the node that does; check its namespace and remappings, and '
+                            'ROS_DOMAIN_ID')]
         findings = [Finding(
             'qos_mismatch', f'your subscription to {name} does not hear {_nodes(peer, [end])}: '
             f'{"; ".join(end.problems)}', 'subscribe without `qos`: it is then matched')
@@ -192,7 +197,8 @@ class Diagnosis(Unit):
                  subscribers: list[TopicEndpoint]) -> list[Finding]:
         if not subscribers:
             return [Finding('no_subscriber', f'no node subscribes to {name}',
-                            'start the node that does; check its namespace and remappings')]
+                            'start the node that does; check its namespace and remappings, and '
+                            'ROS_DOMAIN_ID')]
         return [Finding(
             'qos_mismatch', f'{_nodes(peer, [end])} does not hear what peers publish to {name}: '
             f'{"; ".join(end.problems)}', 'advertise with a `qos` that has what is wanted')

@@ -32,7 +32,7 @@ from ws_bridge.convert.schema import Value
 from ws_bridge.errors import ConversionError, Forbidden, Stopped, WsBridgeError
 from ws_bridge.protocol.encodings import ENCODINGS
 from ws_bridge.safety.gate import Convert, HandOver
-from ws_bridge.safety.neutral import make_checks
+from ws_bridge.safety.neutral import make_checks, missing_bounds
 from ws_bridge.session.effects import Publish
 
 if TYPE_CHECKING:
@@ -68,7 +68,8 @@ class Passages:
         """
         Return the way of a new publisher's commands; ``None`` where no gate is.
 
-        :raises Forbidden: the gate bounds fields that this type does not have: nothing would hold.
+        :raises Forbidden: the gate bounds only fields that this type does not have, or one that
+            is misspelt: what it was to bound would not be bounded.
         """
         guarded = self._gates.of(topic, codec.schema.name)
         if guarded is None:
@@ -78,6 +79,12 @@ class Passages:
         if policy.clamp and checks.clamp is None:
             raise Forbidden(f'no bound of the gate {policy.name} is about a field of '
                             f'{codec.schema.name}', field='type')
+        for name, begins in missing_bounds(codec.schema, policy.clamp).items():
+            if begins:
+                raise Forbidden(f'the gate {policy.name} bounds {name}, which is no number of '
+                                f'{codec.schema.name}', field='type')
+            logger.warning('%s: no bound of the gate %s: %s is not about %s', topic, policy.name,
+                           name, codec.schema.name)
         guarded.guard.add(publisher, tuple(
             _stop_of(codec, step.action, step.message) for step in policy.on_loss))
         guarded.lanes += 1

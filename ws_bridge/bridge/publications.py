@@ -332,7 +332,7 @@ class Publications(Unit):
                                types_of_others(self._ros, topic))
         types = types_of(self._ros, topic)
         if not types:
-            raise UnknownType(f'nobody knows the type of {topic}: advertise it with one',
+            raise UnknownType(f'nobody knows the type of {topic}: check the name, or say the type',
                               field='type')
         if len(types) > 1:
             raise TypeMismatch(f'{topic} has several types: {", ".join(types)}; say which',

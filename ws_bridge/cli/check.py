@@ -14,6 +14,8 @@
 """``ws_bridge check FILE``: what a mapping file exposes to whom, or what is wrong with it."""
 from __future__ import annotations
 
+import sys
+
 from ws_bridge.cli.table import columns
 from ws_bridge.config import did_you_mean, Exposure, is_glob, Kind, KINDS, Rule
 from ws_bridge.config.roles import EVERYTHING, Role, Use, USES
@@ -46,6 +48,8 @@ def check(path: str, role: str | None = None) -> int:
         raise ConfigError(f'there is no role {role!r}{did_you_mean(role, policy.roles)}; known '
                           f'are {", ".join(policy.roles)}', file=path)
     print('\n'.join([f'{path}: no errors', '', *lines]))
+    for warning in exposure.resolved('/', 'ws_bridge').idle_gates():
+        print(f'{path}: warning: {warning}', file=sys.stderr)
     return 0
 
 

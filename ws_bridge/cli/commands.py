@@ -324,7 +324,8 @@ async def _saving_service(client: BridgeClient) -> str:
     if len(found) != 1:
         raise UnknownName(f'several services end in {SAVE}: {", ".join(found)}: say which'
                           if found else f'no service ends in {SAVE}: the bridge records nothing '
-                          '(the parameter record), or this role may not have it saved',
+                          '(the parameter record), its mapping file does not list ~/record/save '
+                          'under services, or this role may not have it saved',
                           field='--service')
     return str(found[0])
 

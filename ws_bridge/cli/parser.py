@@ -58,8 +58,11 @@ def main(argv: list[str] | None = None) -> int:
     own = words[:words.index(ROS_ARGUMENTS)] if ROS_ARGUMENTS in words else words
     parser = build_parser()
     try:
-        args = parser.parse_args(own)
+        args, unknown = parser.parse_known_args(own)
         args.ros_args = words[len(own):]
+        if unknown:
+            where = f'; ROS arguments come after {ROS_ARGUMENTS}' if args.takes_ros_args else ''
+            parser.error(f'unrecognized arguments: {" ".join(unknown)}{where}')
         if args.ros_args and not args.takes_ros_args:
             parser.error(f"'{args.command}' takes no {ROS_ARGUMENTS}")
         if getattr(args, 'robot', None) is not None:

@@ -25,6 +25,7 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import get_args, Literal
 
+from ws_bridge.config.parameters import did_you_mean
 from ws_bridge.config.roles import Grant, Role
 from ws_bridge.errors import ConfigError
 from ws_bridge.safety.policy import GatePolicy, SlowDown
@@ -239,6 +240,14 @@ class Exposure:
                 raise ConfigError(f'the gate {gate.name} slows down by the picture of {camera}, '
                                   'which is not listed under out: nobody could see it',
                                   field='slow_down', file=file)
+
+    def idle_gates(self) -> list[str]:
+        """Tell of the topics that have a gate and that nobody may publish: misspelt ones."""
+        listed = [rule.pattern for rule in self.publish if not is_glob(rule.pattern)]
+        return [f'the gate {gate.name} guards {topic}, which is not listed under in'
+                f'{did_you_mean(topic, tuple(listed))}'
+                for gate in self.gates for topic in gate.topics
+                if not is_glob(topic) and self.find('publish', topic) is None]
 
     def allowed(self) -> dict[str, list[str]]:
         """

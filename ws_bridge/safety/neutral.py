@@ -152,6 +152,18 @@ def fits(schema: MessageSchema, path: str) -> bool:
         (field.field_type.kind != 'uint8' or field.field_type.array == 'none')
 
 
+def missing_bounds(schema: MessageSchema, clamps: tuple[Clamp, ...]) -> dict[str, bool]:
+    """
+    Return the fields of bounds that are not about a message type.
+
+    :return: each with whether it begins with a field of the type: then it cannot be meant for
+        another type of the gate.
+    """
+    names = {field.name for field in schema.fields}
+    return {clamp.field: (parse_path(clamp.field) or ('',))[0] in names
+            for clamp in clamps if not fits(schema, clamp.field)}
+
+
 def make_clamp(schema: MessageSchema, clamps: tuple[Clamp, ...]) -> ClampFunction | None:
     """
     Return what holds values to their bounds; ``None`` where no bound is about this type.
