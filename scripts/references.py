@@ -66,9 +66,11 @@ $ ros2 launch ws_bridge ws_bridge.launch.py port:=9091 params_file:=ws_bridge.ya
 reach.
 
 A value of the wrong kind or out of its range ends the node with one line that names the
-parameter. The node warns of a parameter that does not exist. ROS reads values as YAML, which makes
-a bool of `off` or `no`, and a number of `1`. A text of this kind needs quotes, also inside those
-of the shell: `-p robot_name:='"1"'`. `record:=off` needs none.
+parameter. So does a parameter that does not exist, if its name is nearly that of one
+(`mapping_fil`). The node warns of other parameters that do not exist: they may be meant for other
+nodes. ROS ignores a section of a file whose node name is not the bridge's, and tells nobody. ROS
+reads values as YAML, which makes a bool of `off` or `no`, and a number of `1`. A text of this kind
+needs quotes, also inside those of the shell: `-p robot_name:='"1"'`. `record:=off` needs none.
 
 """
 RELAY_HEAD = """\

@@ -30,9 +30,11 @@ class WsBridgeError(Exception):
 
     :param message: one sentence for a person.
     :param field: path of the value at fault, or ``None``.
+    :ivar is_logged: whether the log has it.
     """
 
     code: ClassVar[str] = 'internal_error'
+    is_logged = False
 
     def __init__(self, message: str = '', *, field: str | None = None) -> None:
         super().__init__(message)

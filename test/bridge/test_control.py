@@ -669,8 +669,10 @@ async def test_stop_by_ros(robot: Robot) -> None:
         await drives(operator)
 
 
-async def test_a_rosbridge_page_stops_by_the_service(robot: Robot) -> None:
-    async with two() as (service, operator, _), rosbridge_peer(service) as page:
+async def test_a_rosbridge_page_stops_by_the_service(robot: Robot, tmp_path: Path) -> None:
+    audit = tmp_path / 'audit.jsonl'
+    async with two(audit_file=str(audit)) as (service, operator, _), \
+            rosbridge_peer(service) as page:
         await drives(operator)
         await async_wait_until(lambda: '/ws_bridge/stop' in service.ros.graph.services)
         for name, stopped in (('stop', True), ('clear_stop', False)):
@@ -678,6 +680,40 @@ async def test_a_rosbridge_page_stops_by_the_service(robot: Robot) -> None:
             await async_wait_until(lambda s=stopped: operator.told('estop') and
                                    operator.told('estop')[-1]['stopped'] is s)
         await robot.hears(0.0, 1.0, 0.0)
+        name = next(peer.name for peer in service.bridge._peers.values()
+                    if peer.dialect.name.startswith('rosbridge'))
+    called = [(line['event'], line['peer'], line.get('action', line.get('stopped')))
+              for line in lines_of(audit) if line['event'] in ('called', 'estop')]
+    assert called == [('called', name, '/ws_bridge/stop'), ('estop', 'ros', True),
+                      ('called', name, '/ws_bridge/clear_stop'), ('estop', 'ros', False)]
+
+
+async def test_no_error_is_told_to_nobody(tmp_path: Path) -> None:
+    """A program that asked for no errors gets none, so they are in the log."""
+    audit = tmp_path / 'audit.jsonl'
+    mapping = tmp_path / 'mapping.yaml'
+    mapping.write_text('version: 1\nout: [/odom]\n')
+    async with running_bridge(audit_file=str(audit), mapping_file=str(mapping)) as service, \
+            rosbridge_peer(service) as program, rosbridge_peer(
+                service, origin=service.url.replace('ws', 'http')) as page:
+        for peer in (program, page):
+            for _ in range(2):
+                for topic in ('/secret', '/other'):
+                    await peer.send('subscribe', topic=topic, type='std_msgs/String')
+                    await peer.send('publish', topic=topic, msg={'data': 'x'})
+                await peer.send('publsh', topic='/odom', msg={})
+        await page.wait(lambda f: 'unknown_operation' in f['msg'])
+        assert (await program.call('/rosapi/get_time'))['result']
+        assert (await page.call('/rosapi/get_time'))['result']
+        assert [frame['op'] for frame in program.frames] == ['service_response']
+    told = [frame['msg'] for frame in page.frames if frame['op'] == 'status']
+    assert len(told) == len(set(told))
+    for word in ('/secret', '/other', 'publsh'):
+        assert any(word in text for text in told), told
+    untold = [line for line in lines_of(audit)
+              if line['event'] == 'untold' and 'count' not in line]
+    assert {line['code'] for line in untold} == {'forbidden', 'unknown_operation'}
+    assert all(line['message'] and line['address'] for line in untold)
 
 
 async def test_nobody_speaks_for_the_bridge() -> None:
@@ -848,6 +884,7 @@ async def test_a_browser_hears_without_asking_why_nothing_moves(robot: Robot) ->
         assert (await program.call('/rosapi/topics'))['result']
         assert (await page.call('/rosapi/topics'))['result']
         assert [f['op'] for f in page.frames] == ['status', 'service_response']
+        assert 'id' not in status       # roslib would not give it to who waits for a status
         assert [f['op'] for f in program.frames] == ['service_response']
 
 
@@ -1066,7 +1103,7 @@ async def test_a_misspelt_bound_beside_a_good_one(tmp_path: Path, caplog: pytest
         wish = {'topic': '/cmd_vel', 'type': 'geometry_msgs/msg/Twist'}
         if code is None:
             await operator.ask('advertise', **wish)
-            assert f'no bound of the gate drive: {field} ' in caplog.text
+            assert f'the gate drive bounds {field}, which ' in caplog.text
         else:
             refused = await operator.refused('advertise', **wish)
             assert (refused['code'], refused['field']) == (code, 'data.type')

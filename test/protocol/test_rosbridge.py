@@ -40,7 +40,7 @@ from ws_bridge.protocol import png, replies
 from ws_bridge.protocol.dialects import DIALECTS
 from ws_bridge.protocol.fragment import MAX_AGE, MAX_PARTIAL, MAX_PARTS_OUT, splitter
 from ws_bridge.protocol.qos import MAX_DEPTH, QosRequest
-from ws_bridge.protocol.rosbridge import RosbridgeDialect
+from ws_bridge.protocol.rosbridge import MOST_WARNINGS, RosbridgeDialect
 from ws_bridge.protocol.rosbridge_ops import Handed, MAX_TIMEOUT
 from ws_bridge.protocol.unix_time import nanoseconds, SECOND
 
@@ -290,15 +290,29 @@ def test_a_browser_is_told_once_a_second_why_nothing_moves() -> None:
         return [orjson.loads(frame.data)['level'] for stamp in map(nanoseconds, stamps)
                 for reply in (failed, other) for frame in dialect.encode(reply, stamp)]
     browser = RosbridgeDialect(10_000, cbor_values, takes_status=True)
-    assert told(browser, 100.0, 100.99, 101.0, 101.5, 103.0) == ['warning'] * 3
+    assert told(browser, 100.0, 100.99, 101.0, 101.5, 103.0) == ['warning'] * 4
     assert json.loads(browser.encode(failed, 200 * SECOND)[0].data) == {
-        'op': 'status', 'level': 'warning', 'msg': 'expired: ttl: too late', 'id': 'p'}
+        'op': 'status', 'level': 'warning', 'msg': 'expired: ttl: too late'}
     decode(browser, op='set_level', level='none')       # as it wishes, from now on
     assert not told(browser, 300.0)
     decode(browser, op='set_level', level='error')
     assert told(browser, 300.0, 300.1) == ['error'] * 4
     program = RosbridgeDialect(10_000, cbor_values)
     assert not told(program, 100.0, 102.0)
+
+
+def test_a_browser_is_told_each_error_without_an_answer_once() -> None:
+    """Nothing else would say that a topic may not be had, or that an operation is misspelt."""
+    browser = RosbridgeDialect(10_000, cbor_values, takes_status=True)
+
+    def told(*numbers: int) -> list[str]:
+        return [orjson.loads(frame.data)['msg'] for number in numbers for frame in browser.encode(
+            replies.Failed('"s"', Forbidden(f'topic {number}')), 100 * SECOND)]
+    assert told(1, 2, 1, 2) == ['forbidden: topic 1', 'forbidden: topic 2']
+    assert len(told(*range(3, 3 + MOST_WARNINGS))) == MOST_WARNINGS
+    assert told(MOST_WARNINGS, 1) == ['forbidden: topic 1']     # it was long ago
+    assert json.loads(browser.encode(replies.Failed('"s"', Forbidden('no')), SECOND)[0].data) == {
+        'op': 'status', 'level': 'warning', 'msg': 'forbidden: no'}
 
 
 def test_a_browser_is_told_once_what_does_not_match() -> None:

@@ -150,6 +150,14 @@ def test_unknown_parameters_are_warned_of(loop: FakeLoop, capfd: pytest.CaptureF
     assert warned == ["prot: no such parameter; did you mean 'port'?", 'zzz.y: no such parameter']
 
 
+@pytest.mark.parametrize('name', ['timeot', 'time_out', 'timeouts'])
+def test_a_parameter_that_is_nearly_one_is_an_error(loop: FakeLoop, name: str) -> None:
+    """The default of the one that was meant may let everybody do everything."""
+    side = RosSide(QUICK, post=loop.post, parameters=SPECS, args=given(f'{name}:=1'))
+    with pytest.raises(ConfigError, match=f"{name}: no such parameter; did you mean 'timeout'"):
+        side.start()
+
+
 @pytest.mark.parametrize(('words', 'said'), [
     (['-p', 'use_sim_time:=maybe'], 'use_sim_time'),
     (['-p', 'start_type_description_service:=3'], 'start_type_description_service'),

@@ -196,6 +196,7 @@ class Leases:
         self._audit.often('refused', gate=guarded.gate.name, peer=peer.name,
                           address=peer.link.address, name=peer.session.name or None,
                           code=error.code, message=str(error))
+        error.is_logged = True
 
     def halted(self, guarded: Guarded, reason: str) -> None:
         """Begin anew after a stop that the watchdog made."""

@@ -83,7 +83,7 @@ class Passages:
             if begins:
                 raise Forbidden(f'the gate {policy.name} bounds {name}, which is no number of '
                                 f'{codec.schema.name}', field='type')
-            logger.warning('%s: no bound of the gate %s: %s is not about %s', topic, policy.name,
+            logger.warning('%s: the gate %s bounds %s, which %s does not have', topic, policy.name,
                            name, codec.schema.name)
         guarded.guard.add(publisher, tuple(
             _stop_of(codec, step.action, step.message) for step in policy.on_loss))

@@ -95,6 +95,10 @@ class Peer:
         if isinstance(reply, Failed):
             self.ledger.counts['refused', reply.error.code] += 1
         frames, outbox = self.frames_of(reply), self.session.outbox
+        if isinstance(reply, Failed) and not frames and not reply.error.is_logged:
+            # its dialect has no word for that, or it wants none
+            self.ledger.audit.often('untold', peer=self.name, address=self.link.address,
+                                    code=reply.error.code, message=str(reply.error))
         if outbox is None or outbox.keep(reply, frames, self.session.heartbeats.number):
             self.send_frames(frames)
 

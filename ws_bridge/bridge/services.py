@@ -111,6 +111,11 @@ class Services(Unit):
 
     def call(self, peer: Peer, wish: CallService) -> None:
         """Start a call; its end reaches the session, also when it cannot be started."""
+        own = peer.session.login.rights.policy.own
+        if wish.service in (own.stop, own.clear_stop):
+            # what follows in the audit log is what a node asks for: this one
+            peer.ledger.often('called', peer=peer.name, address=peer.link.address,
+                              name=peer.shown_name, action=wish.service)
         try:
             self._call(peer, wish)
         except (UnknownName, TypeMismatch):     # the service may be new, or anew

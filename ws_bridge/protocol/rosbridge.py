@@ -17,8 +17,9 @@ The dialect ``rosbridge.v2``: what roslibjs, roslibpy and their kin speak.
 ``docs/how-to/come_from_rosbridge.md`` says where it differs from rosbridge_suite. A client is
 told nothing that it did not ask for: errors come as ``status`` from the level on that
 ``set_level`` gives, and as the failed answer of a call or goal. But a browser's is told, once a
-second, why the robot does not do what it commands, and once which quality of service does not
-match: its libraries ignore what they do not know.
+second, why the robot does not do what it commands, and each other error once: its libraries
+ignore what they do not know.  Without a level these have no ``id``: roslib gives a ``status`` that
+has one only to who waits for that ``id``.
 """
 from __future__ import annotations
 
@@ -60,6 +61,8 @@ VALUES = {'publish': 'msg', 'call_service': 'args', 'send_action_goal': 'args',
 """Where the operations that carry values of messages have them."""
 _STATUS_UNKNOWN = 0
 _WARNING_INTERVAL = SECOND
+MOST_WARNINGS = 100
+"""Errors that are remembered, so that a browser is told each once."""
 _NOT_JSON = ('NaN', 'Infinity')
 
 ReadCbor = Callable[[bytes], Any]
@@ -114,6 +117,7 @@ class RosbridgeDialect:
         self._warns = takes_status
         self._warned = 0
         self._told: WeakSet[WsBridgeError] = WeakSet()      # of QoS, which has not changed
+        self._warned_of: dict[str, None] = {}       # other errors
         self._fragments = Defragmenter(limit)
         self._handed = Handed()
 
@@ -254,7 +258,8 @@ class RosbridgeDialect:
         if self._warns and isinstance(reply.error, QosMismatch):
             return self._misfit(reply.error, why)
         if reply.about is None or kind == 'answer':
-            return self._status('error', why, reply.op_id)
+            return self._warn_once(why) if self._warns \
+                else self._status('error', why, reply.op_id)
         if kind == 'call':
             return _with_id({'op': 'service_response', 'service': reply.about.name,
                              'values': why, 'result': False}, reply.op_id)
@@ -265,7 +270,7 @@ class RosbridgeDialect:
         why = error_text(reply.error, None)
         if self._warns and stamp >= self._warned + _WARNING_INTERVAL:
             self._warned = stamp
-            return _with_id({'op': 'status', 'level': 'warning', 'msg': why}, reply.op_id)
+            return _warning(why)
         return self._status('error', why, reply.op_id)
 
     def _misfit(self, error: QosMismatch, why: str) -> dict[str, Any] | None:
@@ -273,7 +278,16 @@ class RosbridgeDialect:
         if error in self._told:
             return None
         self._told.add(error)
-        return {'op': 'status', 'level': 'warning', 'msg': why}
+        return _warning(why)
+
+    def _warn_once(self, why: str) -> dict[str, Any] | None:
+        """Tell an error that has no answer, the same one once."""
+        if why in self._warned_of:
+            return None
+        while len(self._warned_of) >= MOST_WARNINGS:
+            del self._warned_of[next(iter(self._warned_of))]
+        self._warned_of[why] = None
+        return _warning(why)
 
     def _status(self, level: str, message: str, op_id: str | None) -> dict[str, Any] | None:
         if LEVELS.index(level) > self._level:
@@ -324,6 +338,10 @@ def _malformed(message: Any, error: WsBridgeError) -> ops.Malformed:
     except ProtocolError:
         op_id = None
     return ops.Malformed(op_id, error, about(message))
+
+
+def _warning(why: str) -> dict[str, Any]:
+    return {'op': 'status', 'level': 'warning', 'msg': why}
 
 
 def _with_id(message: dict[str, Any], op_id: str | None) -> dict[str, Any]:

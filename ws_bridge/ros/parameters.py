@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from difflib import get_close_matches
 from itertools import pairwise
 import sys
 from typing import Any
@@ -40,6 +41,8 @@ from ws_bridge.errors import ConfigError
 LARGEST = 2 ** 63 - 1
 OVERRIDES = 'qos_overrides.'
 """What parameters begin with that rclpy declares later, with the entities that they are about."""
+MISSPELT = 0.85
+"""A name that is so much like that of a parameter, 0 to 1, was meant to be that."""
 
 
 def declare_parameters(node: Node, specs: Iterable[ParameterSpec],
@@ -51,11 +54,11 @@ def declare_parameters(node: Node, specs: Iterable[ParameterSpec],
 
     :param args: the ROS arguments that the node was made with.
     :return: the values: command line, then parameter file, then default.
-    :raises ConfigError: naming the parameter whose value is wrong.
+    :raises ConfigError: naming the parameter whose name or value is wrong.
     """
     values = {}
     specs = tuple(specs)
-    _warn_of_unknown(node, {spec.name: spec for spec in specs})
+    _check_names(node, {spec.name: spec for spec in specs})
     node_name = node.get_fully_qualified_name()
     fixed, written = mixed_values(args, node_name), written_values(args, node_name)
     for name, given in _given(node).items():
@@ -133,16 +136,21 @@ def _given(node: Node) -> Mapping[str, Any]:
     return given
 
 
-def _warn_of_unknown(node: Node, known: Mapping[str, ParameterSpec]) -> None:
+def _check_names(node: Node, known: Mapping[str, ParameterSpec]) -> None:
     """
     Say which parameters were given that there are not.
 
-    No error: a file for ``/**`` may hold what is meant for other nodes.
+    Most are no error: a file for ``/**`` may hold what is meant for other nodes.
+
+    :raises ConfigError: one is nearly a parameter of the table. Its default may expose more.
     """
     for name in _given(node):
-        if name not in known and not name.startswith(OVERRIDES) and not node.has_parameter(name):
-            node.get_logger().warning(
-                f'{name}: no such parameter{did_you_mean(name, known)}')
+        if name in known or name.startswith(OVERRIDES) or node.has_parameter(name):
+            continue
+        why = f'no such parameter{did_you_mean(name, known)}'
+        if get_close_matches(name, list(known), n=1, cutoff=MISSPELT):
+            raise ConfigError(why, field=name)
+        node.get_logger().warning(f'{name}: {why}')
 
 
 def watch_parameters(node: Node, specs: Iterable[ParameterSpec],
