@@ -688,6 +688,18 @@ async def test_a_rosbridge_page_stops_by_the_service(robot: Robot, tmp_path: Pat
                       ('called', name, '/ws_bridge/clear_stop'), ('estop', 'ros', False)]
 
 
+async def test_a_topic_that_misses_its_gate_by_a_letter(
+        robot: Robot, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    mapping = tmp_path / 'mapping.yaml'
+    mapping.write_text('version: 1\nin: ["*"]\ngates:\n  - gate: drive\n    topics: [/cmd_vle]\n'
+                       '    clamp: [{field: linear.x, min: -1, max: 1}]\n')
+    async with running_bridge(mapping_file=str(mapping)) as service, \
+            native_peer(service) as operator:
+        await async_wait_until(lambda: GATE in operator.gates, why=lambda: operator.gates)
+        await operator.acquire(GATE)
+    assert caplog.text.count('/cmd_vel gets a gate of its own, with no bounds') == 1
+
+
 async def test_no_error_is_told_to_nobody(tmp_path: Path) -> None:
     """A program that asked for no errors gets none, so they are in the log."""
     audit = tmp_path / 'audit.jsonl'

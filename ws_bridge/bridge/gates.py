@@ -21,15 +21,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from itertools import count
+import logging
 from typing import TYPE_CHECKING
 
 from ws_bridge.bridge.guarded import Guarded, Watcher
 from ws_bridge.bridge.neighbours import Neighbour
-from ws_bridge.bridge.peer import types_of
+from ws_bridge.bridge.peer import is_there, types_of
 from ws_bridge.bridge.sight import Sight
-from ws_bridge.config import Exposure, is_glob, Settings
+from ws_bridge.config import Exposure, is_glob, MISSPELT, Settings
 from ws_bridge.errors import Forbidden, Held, UnknownName, WsBridgeError
 from ws_bridge.protocol.replies import GateState
 from ws_bridge.ros.guard import GuardEvents
@@ -41,6 +43,8 @@ from ws_bridge.session.rights import actions_of, Rights
 if TYPE_CHECKING:
     from ws_bridge.ros.guard import Guard
     from ws_bridge.ros.side import RosSide
+
+logger = logging.getLogger(__name__)
 
 USUAL = GatePolicy('')
 """What every gate is that no mapping file describes, but for its topic."""
@@ -71,6 +75,7 @@ class Gates:
         self._numbers = count(1)
         self._named: dict[str, Guarded] = {}
         self._known: dict[str, Guarded | None] = {}
+        self._warned_of: set[str] = set()   # topics that the graph has had
         self._topics: dict[str, list[str]] | None = None    # of each gate; None = to be found
         for policy in exposure.gates:
             self._named[policy.name] = self._make(policy)
@@ -251,7 +256,19 @@ class Gates:
                 and (used or self._exposure.find('publish', topic) is not None):
             found = self._named[topic] = self._make(GatePolicy(
                 topic, (topic,), neutral_first=self._settings.neutral_first or None), topic)
+            self._warn_of_misspelt(topic)
         return found
+
+    def _warn_of_misspelt(self, topic: str) -> None:
+        """Say that a topic gets a gate without bounds, if one with bounds may be meant for it."""
+        absent = [each for guarded in self._configured for each in guarded.gate.policy.topics
+                  if not is_glob(each) and not is_there(self._ros.graph.topics.get(each))]
+        close = get_close_matches(topic, absent, n=1, cutoff=MISSPELT)
+        if close and topic not in self._warned_of:
+            self._warned_of.add(topic)
+            logger.warning('%s gets a gate of its own, with no bounds; the gate of the mapping '
+                           'file is for %s, which is not there: is that misspelt?', topic,
+                           close[0])
 
     def _make(self, policy: GatePolicy, topic: str | None = None) -> Guarded:
         policy = replace(policy, timeout=policy.timeout or self._settings.gate_timeout,

@@ -25,6 +25,7 @@ from ws_bridge.config.parameters import (
     did_you_mean,
     JWT_ALGORITHMS,
     Limits,
+    MISSPELT,
     parameter,
     PARAMETERS,
     ParameterSpec,
@@ -39,6 +40,7 @@ VERSION = '0.1.0'
 __all__ = [
     'JWT_ALGORITHMS',
     'KINDS',
+    'MISSPELT',
     'NAME_LENGTH',
     'PARAMETERS',
     'VERSION',

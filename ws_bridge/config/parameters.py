@@ -464,6 +464,10 @@ def settings_from(values: Mapping[str, object]) -> Settings:
     return settings
 
 
+MISSPELT = 0.85
+"""A name that is so much like another one, 0 to 1, was meant to be that."""
+
+
 def did_you_mean(word: str, known: Mapping[str, object] | tuple[str, ...]) -> str:
     """Return a suggestion to put after an error about ``word``, or nothing."""
     close = get_close_matches(word, list(known), n=1)

@@ -35,14 +35,12 @@ from rclpy.parameter import (
     parameter_value_to_python,
 )
 
-from ws_bridge.config import did_you_mean, ParameterSpec, ParameterValue
+from ws_bridge.config import did_you_mean, MISSPELT, ParameterSpec, ParameterValue
 from ws_bridge.errors import ConfigError
 
 LARGEST = 2 ** 63 - 1
 OVERRIDES = 'qos_overrides.'
 """What parameters begin with that rclpy declares later, with the entities that they are about."""
-MISSPELT = 0.85
-"""A name that is so much like that of a parameter, 0 to 1, was meant to be that."""
 
 
 def declare_parameters(node: Node, specs: Iterable[ParameterSpec],
