@@ -49,7 +49,7 @@ import select
 import sys
 import threading
 import time
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TYPE_CHECKING, TypeVar
 
 from rcl_interfaces.msg import ListParametersResult, ParameterEvent
 from rcl_interfaces.srv import ListParameters
@@ -86,6 +86,11 @@ from ws_bridge.ros.rcl import (
     Take,
     Unsupported,
 )
+
+if TYPE_CHECKING:
+    _Waitable = Waitable[Any]
+else:
+    _Waitable = Waitable    # rclpy 7.1 has it without types
 
 _rclpy: Any = None  # then find() says so
 with suppress(ImportError):
@@ -687,7 +692,7 @@ def _finish_call(node: Node, client: Any) -> None:
     future.set_result(response)
 
 
-class ExecutorWait(Waitable[Any]):
+class ExecutorWait(_Waitable):
     """
     Has the executor of a node wait for entities that rclpy's wait set does not take.
 
