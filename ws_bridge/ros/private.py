@@ -21,7 +21,8 @@ whether what it needs is there (it is in rclpy 7.1 and 9.1), and says in one lin
 - :class:`PrivateAccess` takes from the handles of entities that no executor waits on.
   :class:`~ws_bridge.ros.rcl.CdrTaker` takes samples while other threads run: rclpy's own
   ``take_message`` has the interpreter lock all the time, for some 50 ms where the sample is a map
-  of 16 MB. :class:`~ws_bridge.ros.rcl.EntityMaker` makes entities while others run.
+  of 16 MB. :class:`~ws_bridge.ros.rcl.EntityMaker` makes entities while others run;
+  :class:`ExecutorWait` has an executor wait for those that the pump does not take from.
   :class:`Bells` costs what is ready, however many sources there are: the middleware rings when a
   sample comes. Its callback is a function of the C library that writes to a file descriptor, so
   no Python code runs in the middleware's threads. :class:`WaitSet` serves where that cannot be

@@ -21,8 +21,7 @@ where they share memory. No command passes the bridge meanwhile.
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 import ctypes
 import os
 import struct
@@ -486,43 +485,48 @@ class FreePublisher(_TopicEnd):
         return not code
 
 
+#: The functions that rosidl generates for a message: they make C's message, and of Python's
+#: message C's and back.
+_CREATE = ctypes.PYFUNCTYPE(ctypes.c_void_p)
+_DESTROY = ctypes.PYFUNCTYPE(None, ctypes.c_void_p)
+_FILL = ctypes.PYFUNCTYPE(ctypes.c_bool, ctypes.py_object, ctypes.c_void_p)
+_READ = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p)
+
+
 class _Messages:
     """
-    Makes C's messages of a class of Python's, and back, by the functions that rosidl generates.
+    Makes C's messages of a class of Python's, and back.
 
-    :param msg_type: of a service that was checked: its functions are loaded.
+    :param msg_type: of a service that was checked, so its functions are loaded.
     """
 
     def __init__(self, msg_type: Any) -> None:
-        def function(name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
-            pointer = _pointer_of(getattr(msg_type, name), None)
-            found: Callable[..., Any] = ctypes.PYFUNCTYPE(result, *arguments)(pointer)
-            return found
-        self._create = function('_CREATE_ROS_MESSAGE', ctypes.c_void_p)
-        self._destroy = function('_DESTROY_ROS_MESSAGE', None, ctypes.c_void_p)
-        self._fill = function('_CONVERT_FROM_PY', ctypes.c_bool, ctypes.py_object,
-                              ctypes.c_void_p)
-        self._read = function('_CONVERT_TO_PY', ctypes.py_object, ctypes.c_void_p)
+        self._create = _CREATE(_pointer_of(msg_type._CREATE_ROS_MESSAGE, None))
+        self._destroy = _DESTROY(_pointer_of(msg_type._DESTROY_ROS_MESSAGE, None))
+        self._fill = _FILL(_pointer_of(msg_type._CONVERT_FROM_PY, None))
+        self._read = _READ(_pointer_of(msg_type._CONVERT_TO_PY, None))
+
+    def _new(self) -> int:
+        memory: int | None = self._create()
+        if memory is None:
+            raise MemoryError('a message takes more memory than there is')
+        return memory
 
     def send(self, message: Any, function: Callable[[int], int]) -> int:
         """Return what a function says of C's message."""
-        with self._memory() as memory:
+        memory = self._new()
+        try:
             self._fill(message, memory)
             return function(memory)
+        finally:
+            self._destroy(memory)
 
     def take(self, function: Callable[[int], int]) -> tuple[int, Any]:
         """Return what a function says, and the message that it fills in, if it says 0."""
-        with self._memory() as memory:
+        memory = self._new()
+        try:
             code = function(memory)
             return code, None if code else self._read(memory)
-
-    @contextmanager
-    def _memory(self) -> Iterator[int]:
-        memory = self._create()
-        if not memory:
-            raise MemoryError('a message takes more memory than there is')
-        try:
-            yield memory
         finally:
             self._destroy(memory)
 
