@@ -26,8 +26,10 @@ import time
 from typing import Any
 
 import pytest
+from rclpy.client import Client
 from rclpy.duration import Duration
 from rclpy.exceptions import InvalidHandle
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.publisher import Publisher
 from rclpy.qos import (
     DurabilityPolicy,
@@ -37,13 +39,24 @@ from rclpy.qos import (
     QoSProfile,
     ReliabilityPolicy,
 )
+from rclpy.service import Service
+from rclpy.subscription import Subscription
 from std_msgs.msg import String, UInt8MultiArray
 from support.helpers import wait_until
 from support.ros_harness import OtherNode
+from test_msgs.msg import BasicTypes, Defaults
+from test_msgs.srv import Arrays
 
 from ws_bridge.ros import private, rcl
 from ws_bridge.ros.private import PrivateAccess
-from ws_bridge.ros.rcl import CdrPublisher, CdrTaker, EntityMaker, FreeHandle, FreePublisher
+from ws_bridge.ros.rcl import (
+    CdrPublisher,
+    CdrTaker,
+    EntityMaker,
+    FreeHandle,
+    FreePublisher,
+    FreeService,
+)
 
 
 @pytest.fixture
@@ -220,32 +233,47 @@ def access(node: OtherNode) -> PrivateAccess:
     return PrivateAccess(node.context, CdrTaker(), maker=EntityMaker())
 
 
-@pytest.fixture(params=['subscription', 'publisher'])
+TOPIC_ENDS = ['subscription', 'publisher']
+
+
+@pytest.fixture(params=[*TOPIC_ENDS, 'client', 'service'])
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def made(access: PrivateAccess, node: OtherNode, kind: str, topic: str = '/free',
+def made(access: PrivateAccess, node: OtherNode, kind: str, name: str = '/free',
          profile: QoSProfile | None = None) -> Any:
     """Return rclpy's entity of a kind."""
     profile = profile or QoSProfile(depth=1)
     if kind == 'publisher':
-        return access.make_publisher(node.node, String, topic, profile)
-    return access.make_subscription(node.node, String, topic, profile).entity
+        return access.make_publisher(node.node, String, name, profile)
+    if kind == 'subscription':
+        return access.make_subscription(node.node, String, name, profile).entity
+    if kind == 'client':
+        return access.make_client(node.node, Arrays, name)
+    return access.make_service(node.node, Arrays, name).entity
 
 
 def destroy(node: OtherNode, entity: Any) -> bool:
     """Have rclpy destroy an entity."""
-    end = node.node.destroy_publisher if isinstance(entity, Publisher) \
-        else node.node.destroy_subscription
-    return end(entity)
+    ends: dict[type[Any], Callable[[Any], bool]] = {
+        Publisher: node.node.destroy_publisher, Subscription: node.node.destroy_subscription,
+        Client: node.node.destroy_client, Service: node.node.destroy_service}
+    return ends[type(entity)](entity)
 
 
-def infos(node: OtherNode, kind: str, topic: str = '/free') -> list[Any]:
-    """Return what the graph says of the entities of a kind."""
+def infos(node: OtherNode, kind: str, topic: str, **options: bool) -> list[Any]:
+    """Return what the graph says of the ends of a topic."""
     find = {'publisher': node.node.get_publishers_info_by_topic,
             'subscription': node.node.get_subscriptions_info_by_topic}[kind]
-    return list(find(topic))
+    return list(find(topic, **options))
+
+
+def count(node: OtherNode, kind: str, name: str = '/free') -> int:
+    """Return how many entities of a kind the graph has."""
+    find = {'publisher': node.node.count_publishers, 'subscription': node.node.count_subscribers,
+            'client': node.node.count_clients, 'service': node.node.count_services}[kind]
+    return find(name)
 
 
 def test_others_run_while_an_entity_is_made_and_destroyed(
@@ -295,6 +323,7 @@ def test_others_run_while_an_entity_is_made_and_destroyed(
     QoSProfile(depth=1, liveliness=LivelinessPolicy.MANUAL_BY_TOPIC,
                liveliness_lease_duration=Duration(seconds=9)),
     qos_profile_sensor_data])
+@pytest.mark.parametrize('kind', TOPIC_ENDS)
 def test_an_entity_has_what_rclpy_would_give_it(node: OtherNode, access: PrivateAccess, kind: str,
                                                 profile: QoSProfile) -> None:
     made(access, node, kind, '/free', profile)
@@ -306,32 +335,58 @@ def test_an_entity_has_what_rclpy_would_give_it(node: OtherNode, access: Private
     assert (free.node_name, free.topic_type) == (known.node_name, known.topic_type)
 
 
+@pytest.mark.parametrize(('kind', 'side', 'topic'), [
+    ('client', 'publisher', 'rq{}Request'), ('client', 'subscription', 'rr{}Reply'),
+    ('service', 'subscription', 'rq{}Request'), ('service', 'publisher', 'rr{}Reply')])
+def test_an_end_of_a_service_has_what_rclpy_would_give_it(
+        node: OtherNode, access: PrivateAccess, kind: str, side: str, topic: str) -> None:
+    made(access, node, kind, '/free')
+    made(PrivateAccess(node.context), node, kind, '/rclpys')
+    (free,), (known,) = (
+        wait_until(lambda name=name: infos(node, side, topic.format(name), no_mangle=True))
+        for name in ('/free', '/rclpys'))
+    assert str(free.qos_profile) == str(known.qos_profile)
+    assert free.topic_type_hash == known.topic_type_hash
+    assert (free.node_name, free.topic_type) == (known.node_name, known.topic_type)
+
+
+def name_of(entity: Any) -> str:
+    """Return the full name of an entity."""
+    return str(getattr(entity, 'topic_name', None) or entity.service_name)
+
+
 def test_an_entity_is_destroyed_by_its_last_user(node: OtherNode, access: PrivateAccess,
                                                  kind: str) -> None:
     entity = made(access, node, kind, 'free')
     handle: Any = entity.handle
     assert isinstance(handle, FreeHandle)
-    count = entity.get_publisher_count if kind == 'subscription' else entity.get_subscription_count
-    assert (entity.topic_name, count()) == ('/free', 0)
+    assert name_of(entity) == '/free'
     with handle:
         assert destroy(node, entity)
         assert repr(handle).endswith(' doomed)')
-        assert infos(node, kind)
+        assert count(node, kind)
         for use in (handle.__enter__, handle.destroy_when_not_in_use):
             with pytest.raises(InvalidHandle):
                 use()
-    wait_until(lambda: not infos(node, kind))
+    wait_until(lambda: not count(node, kind))
+
+
+def test_the_other_side_is_counted(node: OtherNode, access: PrivateAccess) -> None:
+    ends = {kind: made(access, node, kind) for kind in TOPIC_ENDS}
+    alone = made(access, node, 'subscription', '/alone')
+    wait_until(lambda: ends['subscription'].get_publisher_count()
+               == ends['publisher'].get_subscription_count() == 1)
+    assert alone.get_publisher_count() == 0
 
 
 def test_a_node_takes_its_entities_with_it(node: OtherNode, kind: str) -> None:
     other = OtherNode('leaving')
     entity = made(PrivateAccess(other.context, CdrTaker(), maker=EntityMaker()), other, kind)
-    count = node.node.count_publishers if kind == 'publisher' else node.node.count_subscribers
-    wait_until(lambda: count('/free') == 1)
+    wait_until(lambda: count(node, kind) == 1)
     other.close()
-    wait_until(lambda: count('/free') == 0)
+    wait_until(lambda: count(node, kind) == 0)
     with pytest.raises(InvalidHandle):
-        _ = entity.topic_name
+        name_of(entity)
 
 
 def test_what_cannot_be_made_does_not_keep_the_node(node: OtherNode, kind: str) -> None:
@@ -348,7 +403,8 @@ def test_what_cannot_be_made_does_not_keep_the_node(node: OtherNode, kind: str) 
 def test_what_rcl_cannot_make_it_says(node: OtherNode, access: PrivateAccess, kind: str) -> None:
     with pytest.raises(RuntimeError, match=f'Failed to create {kind}: topic name'):
         made(access, node, kind, '/wrong name')
-    assert not {each.topic_name for each in (*node.node.subscriptions, *node.node.publishers)
+    assert not {name_of(each) for each in (
+        *node.node.subscriptions, *node.node.publishers, *node.node.clients, *node.node.services)
                 } & {'/wrong name'}
 
 
@@ -403,13 +459,130 @@ def test_a_message_that_rcl_refuses(node: OtherNode, access: PrivateAccess,
         access.publish(entity, b'\0\1\0\0')
 
 
-@pytest.mark.parametrize('gone', ['function', 'order', 'value', 'sample', 'left'])
+# ---- services
+
+REQUEST = Arrays.Request(
+    int64_values=[-2 ** 63, 0, 2 ** 63 - 1], string_values=['', 'ä€😀', 'x' * 100_000],
+    basic_types_values=[BasicTypes(float64_value=value) for value in (0.5, -1e300, 1e-300)])
+RESPONSE = Arrays.Response(
+    bool_values=[True, False, True], byte_values=[b'\x00', b'\x7f', b'\xff'],
+    defaults_values=[Defaults(), Defaults(uint8_value=7), Defaults()])
+
+
+@pytest.fixture
+def by_rclpy(node: OtherNode) -> PrivateAccess:
+    """Return what makes entities by rclpy."""
+    return PrivateAccess(node.context)
+
+
+@contextmanager
+def spun(node: OtherNode) -> Iterator[Callable[[], None]]:
+    """Give what has an executor look for something to do."""
+    executor = SingleThreadedExecutor(context=node.context)
+    executor.add_node(node.node)
+    yield lambda: executor.spin_once(0.01)
+    executor.shutdown()
+
+
+@pytest.mark.parametrize('server', ['free', 'rclpy'])
+@pytest.mark.parametrize('caller', ['free', 'rclpy'])
+def test_a_call_is_what_it_is_with_rclpy(node: OtherNode, access: PrivateAccess,
+                                         by_rclpy: PrivateAccess, caller: str, server: str
+                                         ) -> None:
+    """Two calls, the second of which is answered first."""
+    makers = {'free': access, 'rclpy': by_rclpy}
+    tap, client = (makers[server].make_service(node.node, Arrays, '/called'),
+                   makers[caller].make_client(node.node, Arrays, '/called'))
+    wait_until(client.service_is_ready)
+    requests = [REQUEST, Arrays.Request()]
+    answers = [client.call_async(each) for each in requests]
+    calls: list[tuple[Any, Any]] = []
+
+    def has_come() -> bool:
+        request, header = tap.take(Arrays.Request)
+        if header is not None:
+            calls.append((request, header))
+        return len(calls) == 2
+    wait_until(has_come)
+    assert tap.take(Arrays.Request) == (None, None)
+    assert [request for request, _ in calls] == requests
+    responses = [RESPONSE, Arrays.Response()]
+    with spun(node) as spin:
+        for response, (_, header) in reversed(list(zip(responses, calls, strict=True))):
+            makers[server].respond(tap.entity, response, header)
+        wait_until(lambda: spin() or all(each.done() for each in answers))
+    assert [each.result() for each in answers] == responses
+    assert destroy(node, client)
+    assert destroy(node, tap.entity)
+    wait_until(lambda: not count(node, 'client', '/called') + count(node, 'service', '/called'))
+
+
+def test_a_client_without_a_server_is_not_ready(node: OtherNode, access: PrivateAccess) -> None:
+    client = access.make_client(node.node, Arrays, '/free')
+    assert not client.service_is_ready()
+    service = made(access, node, 'service')
+    wait_until(client.service_is_ready)
+    destroy(node, service)
+    wait_until(lambda: not client.service_is_ready())
+
+
+@pytest.mark.parametrize(('function', 'use'), [
+    ('is_served', lambda client, service: client.service_is_ready()),
+    ('send_request', lambda client, service: client.call_async(Arrays.Request())),
+    ('take_response', lambda client, service: client.handle.take_response()),
+    ('take_request', lambda client, service: service.take(Arrays.Request)),
+    ('send_response', lambda client, service: service.port.service_send_response(
+        Arrays.Response(), None))])
+def test_what_rcl_refuses_to_a_service_it_says(
+        node: OtherNode, access: Any, monkeypatch: pytest.MonkeyPatch, function: str,
+        use: Callable[[Any, Any], object]) -> None:
+    client = access.make_client(node.node, Arrays, '/free')
+    service = access.make_service(node.node, Arrays, '/free')
+    monkeypatch.setattr(access._maker, function, lambda *arguments: 1)
+    with pytest.raises(RuntimeError, match='Failed to'):
+        use(client, service)
+
+
+def test_a_message_that_is_none_is_not_sent(node: OtherNode, access: Any,
+                                            monkeypatch: pytest.MonkeyPatch) -> None:
+    """And C's memory of it is given back."""
+    handle: Any = made(access, node, 'client').handle
+    sent: list[int] = []
+    monkeypatch.setattr(access._maker, 'send_request', lambda *arguments: sent.append(1) or 0)
+    made_and_gone: list[int] = []
+    create, gone = handle._requests._create, handle._requests._destroy
+    monkeypatch.setattr(handle._requests, '_create',
+                        lambda: made_and_gone.append(memory := create()) or memory)
+    monkeypatch.setattr(handle._requests, '_destroy',
+                        lambda memory: made_and_gone.remove(memory) or gone(memory))
+    with pytest.raises(AttributeError):
+        handle.send_request(Arrays)
+    assert not sent + made_and_gone
+    handle.send_request(REQUEST)
+    assert sent
+    assert not made_and_gone
+    monkeypatch.setattr(handle._requests, '_create', lambda: None)
+    with pytest.raises(MemoryError):
+        handle.send_request(REQUEST)
+
+
+def test_a_response_whose_caller_is_not_found_can_be_sent_again(
+        node: OtherNode, access: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With rclpy a warning is all that is left of it."""
+    service = made(access, node, 'service')
+    monkeypatch.setattr(access._maker, 'send_response', lambda *arguments: rcl._TIMEOUT)
+    with pytest.raises(TimeoutError):
+        access.respond(service, Arrays.Response(), ctypes.create_string_buffer(24))
+
+
+@pytest.mark.parametrize('gone', ['function', 'client', 'order', 'value', 'sample', 'left',
+                                  'header', 'answer'])
 def test_where_rcl_makes_something_else_rclpy_does(
         node: OtherNode, monkeypatch: pytest.MonkeyPatch, gone: str,
         caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.delenv(private.SWITCH, raising=False)
     handles: list[FreeHandle] = []
-    if gone == 'function':
+    if gone in ('function', 'client'):
         real = ctypes.CDLL
 
         class Without:
@@ -419,7 +592,7 @@ def test_where_rcl_makes_something_else_rclpy_does(
                 self.library = real(name, **options)
 
             def __getattr__(self, name: str) -> Any:
-                if name == 'rcl_publisher_init':
+                if name == f'rcl_{"publisher" if gone == "function" else "client"}_init':
                     raise AttributeError(name)
                 return getattr(self.library, name)
         monkeypatch.setattr(ctypes, 'CDLL', Without)
@@ -439,15 +612,20 @@ def test_where_rcl_makes_something_else_rclpy_does(
     elif gone == 'sample':
         monkeypatch.setattr(private, 'TRIAL_TIME', 0.3)
         monkeypatch.setattr(FreePublisher, 'publish_raw', lambda self, cdr: None)
+    elif gone == 'header':
+        monkeypatch.setattr(rcl, '_REQUEST_ID', struct.Struct('=8xq8x'))
+    elif gone == 'answer':
+        monkeypatch.setattr(private, 'TRIAL_TIME', 0.3)
+        monkeypatch.setattr(FreeService, 'service_send_response', lambda self, *answer: None)
     else:
         monkeypatch.setattr(FreeHandle, 'destroy_when_not_in_use', handles.append)
     access: Any = private.find(node.node)
     (record,) = caplog.records
     assert record.getMessage().startswith(
-        'new subscriptions and publishers may keep others waiting: ')
+        'new subscriptions, publishers and services may keep others waiting: ')
     assert access._maker is None
     assert access._taker is not None
-    assert not [*node.node.subscriptions]
+    assert not [*node.node.subscriptions, *node.node.clients]
     monkeypatch.undo()
     for handle in handles:
         handle.destroy_when_not_in_use()

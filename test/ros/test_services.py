@@ -40,7 +40,7 @@ from ws_bridge.errors import (
     WsBridgeError,
 )
 from ws_bridge.ros import requests
-from ws_bridge.ros.services import Hosted, PendingCall
+from ws_bridge.ros.services import Hosted, PendingCall, RESPOND_TRIES
 from ws_bridge.ros.side import RosSide
 
 SET_BOOL = 'std_srvs/srv/SetBool'
@@ -275,6 +275,36 @@ def test_a_cancelled_call_says_nothing(loop: FakeLoop, side: RosSide) -> None:
 
 
 @pytest.mark.usefixtures('both_rclpy')
+@pytest.mark.parametrize('lost', [2, RESPOND_TRIES])
+def test_an_answer_waits_until_the_middleware_finds_the_caller(
+        loop: FakeLoop, side: RosSide, monkeypatch: pytest.MonkeyPatch, lost: int) -> None:
+    """It may answer a request before it knows whom; then the answer would be lost."""
+    results: list[Any] = []
+    peer = Peer()
+    hosted = peer.host(side)
+    call(side, results, '/hosted', timeout=5.0)
+    loop.until(lambda: peer.requests)
+    access: Any = side._pump.access
+    respond, tries = access.respond, []
+
+    def not_found(*answer: Any) -> None:
+        tries.append(answer)
+        if len(tries) <= lost:
+            raise TimeoutError('the caller is not found')
+        respond(*answer)
+    monkeypatch.setattr(access, 'respond', not_found)
+    hosted.reply(peer.requests[0][0], response_of('found'))
+    if lost < RESPOND_TRIES:
+        loop.until(lambda: results)
+        assert text_of(results[0]) == 'found'
+        assert peer.errors == []
+    else:
+        loop.until(lambda: peer.errors)
+        assert len(tries) == RESPOND_TRIES
+        assert isinstance(peer.errors[0], ServiceFailed)
+    hosted.close()
+
+
 def test_of_a_burst_to_a_hosted_service_none_is_lost(loop: FakeLoop, other: OtherNode) -> None:
     """Three callers, thirty requests before the bridge has looked once."""
     peer = Peer()

@@ -45,7 +45,7 @@ from ws_bridge.ros.graph import only_type, SEND_GOAL, served_types
 from ws_bridge.ros.handles import FutureHandle
 from ws_bridge.ros.names import creation_error, CREATION_ERRORS, is_type_conflict, type_name
 from ws_bridge.ros.pool import Pool, Pooled
-from ws_bridge.ros.qos import BURST
+from ws_bridge.ros.private import Access
 from ws_bridge.ros.requests import Requests
 
 if TYPE_CHECKING:
@@ -174,8 +174,10 @@ class _Client(Pooled):
 class Goals:
     """Every running goal, and the clients that they share (executor thread)."""
 
-    def __init__(self, ros: RosNode, settings: RosSettings, post: Callable[..., None]) -> None:
+    def __init__(self, ros: RosNode, access: Access, settings: RosSettings,
+                 post: Callable[..., None]) -> None:
         self._ros = ros
+        self._access = access
         self._settings = settings
         self._post = post
         self._clients: Pool[_Client] = Pool(ros, settings.client_idle, self._destroy)
@@ -271,7 +273,7 @@ class Goals:
         goal.client.goals[goal.goal_id] = goal
 
     def _create(self, action: str, action_class: type[Any]) -> _Client:
-        node, parts = self._ros.node, action_class.Impl
+        node, parts, access = self._ros.node, action_class.Impl, self._access
         client = _Client(action_class, self._ros)
 
         def fed(cdr: bytes) -> None:
@@ -280,15 +282,14 @@ class Goals:
                 goal.feed(cdr[:HEADER] + cdr[UUID_END:])
         try:
             with only_type(node, f'{action}/_action/feedback', type_name(parts.FeedbackMessage)):
-                client.feedback = node.create_subscription(
-                    parts.FeedbackMessage, f'{action}/_action/feedback', fed, FEEDBACK_QOS,
-                    raw=True)
-            client.send = node.create_client(
-                parts.SendGoalService, f'{action}/_action/send_goal', qos_profile=BURST)
-            client.cancel = node.create_client(
-                parts.CancelGoalService, f'{action}/_action/cancel_goal', qos_profile=BURST)
-            client.result = node.create_client(
-                parts.GetResultService, f'{action}/_action/get_result', qos_profile=BURST)
+                client.feedback = access.listen(
+                    node, parts.FeedbackMessage, f'{action}/_action/feedback', FEEDBACK_QOS, fed)
+            client.send = access.make_client(
+                node, parts.SendGoalService, f'{action}/_action/send_goal')
+            client.cancel = access.make_client(
+                node, parts.CancelGoalService, f'{action}/_action/cancel_goal')
+            client.result = access.make_client(
+                node, parts.GetResultService, f'{action}/_action/get_result')
         except CREATION_ERRORS:
             self._destroy(client)
             raise

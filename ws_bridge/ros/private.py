@@ -21,7 +21,8 @@ whether what it needs is there (it is in rclpy 7.1 and 9.1), and says in one lin
 - :class:`PrivateAccess` takes from the handles of entities that no executor waits on.
   :class:`~ws_bridge.ros.rcl.CdrTaker` takes samples while other threads run: rclpy's own
   ``take_message`` has the interpreter lock all the time, for some 50 ms where the sample is a map
-  of 16 MB. :class:`~ws_bridge.ros.rcl.EntityMaker` makes entities while others run.
+  of 16 MB. :class:`~ws_bridge.ros.rcl.EntityMaker` makes entities while others run;
+  :class:`ExecutorWait` has an executor wait for those that the pump does not take from.
   :class:`Bells` costs what is ready, however many sources there are: the middleware rings when a
   sample comes. Its callback is a function of the C library that writes to a file descriptor, so
   no Python code runs in the middleware's threads. :class:`WaitSet` serves where that cannot be
@@ -49,35 +50,48 @@ import select
 import sys
 import threading
 import time
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TYPE_CHECKING, TypeVar
 
-from rcl_interfaces.msg import ParameterEvent
+from rcl_interfaces.msg import ListParametersResult, ParameterEvent
+from rcl_interfaces.srv import ListParameters
 from rclpy.callback_groups import CallbackGroup, ReentrantCallbackGroup
+from rclpy.client import Client
 from rclpy.context import Context
 from rclpy.duration import Duration
 from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
+from rclpy.exceptions import InvalidHandle
 from rclpy.guard_condition import GuardCondition
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import serialize_message
+from rclpy.service import Service
 from rclpy.subscription import Subscription
 from rclpy.task import Future
 from rclpy.waitable import NumberOfEntities, Waitable
 
 from ws_bridge.errors import ConfigError
+from ws_bridge.ros.handles import ClientHandle
 from ws_bridge.ros.qos import BURST
 from ws_bridge.ros.rcl import (
     CdrPublisher,
     CdrTaker,
     EntityMaker,
+    FreeClient,
+    FreeHandle,
     FreePublisher,
+    FreeService,
     FreeSubscription,
     SampleInfo,
     SMALL,
     Take,
     Unsupported,
 )
+
+if TYPE_CHECKING:
+    _Waitable = Waitable[Any]
+else:
+    _Waitable = Waitable    # rclpy 7.1 has it without types
 
 _rclpy: Any = None  # then find() says so
 with suppress(ImportError):
@@ -114,6 +128,7 @@ _SETTERS = {'subscription': 'rcl_subscription_set_on_new_message_callback',
 
 
 logger = logging.getLogger(__name__)
+Taken = TypeVar('Taken')
 
 
 class Tap(NamedTuple):
@@ -228,7 +243,22 @@ class Access(Protocol):
         """
         Create a service.
 
-        :raises RuntimeError: of rclpy.
+        :raises RuntimeError: of rclpy, or as rclpy's.
+        """
+
+    def make_client(self, node: Node, srv_type: Any, name: str) -> ClientHandle:
+        """
+        Create a client of a service, which the node's executor waits for.
+
+        :raises RuntimeError: of rclpy, or as rclpy's.
+        """
+
+    def listen(self, node: Node, msg_type: Any, topic: str, profile: QoSProfile,
+               callback: Callable[[bytes], None]) -> Any:
+        """
+        Create a subscription of CDR, which the node's executor waits for.
+
+        :raises RuntimeError: of rclpy, or as rclpy's.
         """
 
     def graph_bell(self, node: Node, ring: Callable[[], None]) -> Callable[[], None] | None:
@@ -252,8 +282,9 @@ class Access(Protocol):
         """
         Answer a request (executor thread).
 
-        :raises RuntimeError: of rclpy.
-        :raises SystemError: of rclpy, where its warnings are errors.
+        :raises RuntimeError: of rclpy, or as rclpy's.
+        :raises TimeoutError: the middleware has not found the caller yet.
+        :raises SystemError: the same, of rclpy, where its warnings are errors.
         """
 
     def publish(self, entity: Any, cdr: bytes | memoryview) -> None:
@@ -331,9 +362,10 @@ def _of_rcl(node: Node
         return None, None, None
     try:
         maker = EntityMaker()
-        _try_maker(node, taker, maker)
+        _try_topic(node, PrivateAccess(node.context, taker, maker=maker))
+        _try_service(node, maker)
     except Exception as exc:  # noqa: BLE001 - the same
-        logger.warning('new subscriptions and publishers may keep others waiting: %s',
+        logger.warning('new subscriptions, publishers and services may keep others waiting: %s',
                        _in_a_line(exc))
         return taker, writer, None
     return taker, writer, maker
@@ -369,14 +401,13 @@ def _try_rcl(node: Node, taker: CdrTaker, writer: CdrPublisher) -> None:
         node.destroy_subscription(tap.entity)
 
 
-def _try_maker(node: Node, taker: CdrTaker, maker: EntityMaker) -> None:
+def _try_topic(node: Node, access: PrivateAccess) -> None:
     """
     Make entities without rclpy, and compare what the graph says of them with what was asked for.
 
     :raises Unsupported: it is something else, or no sample comes.
     """
     topic = f'{TRIAL}_{token_hex(4)}'
-    access = PrivateAccess(node.context, taker, maker=maker)
     profile = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT,
                          deadline=Duration(seconds=60))
     tap = access.make_subscription(node, ParameterEvent, topic, profile)
@@ -406,16 +437,51 @@ def _try_maker(node: Node, taker: CdrTaker, maker: EntityMaker) -> None:
         raise Unsupported('they are not destroyed')
 
 
-def _soon(take: Take) -> tuple[bytes, SampleInfo]:
+def _try_service(node: Node, maker: EntityMaker) -> None:
     """
-    Return a sample that is under way within this process.
+    Make a service and a client without rclpy, and call twice; the second is answered first.
+
+    :raises Unsupported: something else arrives, or nothing.
+    """
+    name = f'{TRIAL}_{token_hex(4)}'
+    service = FreeService(maker, node, ListParameters, name, BURST)
+    try:
+        client = FreeClient(maker, node, ListParameters, name, BURST)
+        try:
+            _soon(lambda: client.service_server_is_available() or None)
+            numbers = [client.send_request(ListParameters.Request(depth=depth))
+                       for depth in (7, 8)]
+            calls = [_soon(lambda: _or_none(service.service_take_request(None)))
+                     for _ in numbers]
+            for request, header in reversed(calls):
+                service.service_send_response(ListParameters.Response(
+                    result=ListParametersResult(names=[str(request.depth)])), header)
+            answers = [_soon(client.take_response) for _ in numbers]
+            if [(number, list(answer.result.names)) for number, answer in answers] != [
+                    (numbers[1], ['8']), (numbers[0], ['7'])]:
+                raise Unsupported('a service does not answer as one of rclpy does')
+        finally:
+            client.destroy_when_not_in_use()
+    finally:
+        service.destroy_when_not_in_use()
+    if node.count_services(name) or node.count_clients(name):
+        raise Unsupported('services are not destroyed')
+
+
+def _or_none(taken: tuple[Any, Any]) -> tuple[Any, Any] | None:
+    return None if taken[1] is None else taken
+
+
+def _soon(take: Callable[[], Taken | None]) -> Taken:
+    """
+    Return what is under way within this process.
 
     :raises Unsupported: it does not arrive.
     """
     end = time.monotonic() + TRIAL_TIME
     while (taken := take()) is None:
         if time.monotonic() > end:
-            raise Unsupported("a sample of the node's own does not arrive")
+            raise Unsupported("what is the node's own does not arrive")
         time.sleep(0.001)
     return taken
 
@@ -454,6 +520,7 @@ class PrivateAccess:
         self._writer = writer
         self._maker = maker
         self._group = NeverGroup()
+        self._waited: ExecutorWait | None = None
 
     def arrivals(self) -> Arrivals:
         """Return what to wait with."""
@@ -514,9 +581,43 @@ class PrivateAccess:
 
     def make_service(self, node: Node, srv_type: Any, name: str) -> Tap:
         """Create a service; see :class:`Access`."""
-        entity: Any = node.create_service(srv_type, name, lambda request, response: response,
-                                          qos_profile=BURST, callback_group=self._group)
+        if self._maker is None:
+            entity: Any = node.create_service(srv_type, name, _never_asked, qos_profile=BURST,
+                                              callback_group=self._group)
+        else:
+            handle: Any = FreeService(self._maker, node, srv_type, name, BURST)
+            entity = Service(handle, srv_type, name, _never_asked, self._group, BURST)
+            node._services.append(entity)
         return Tap(entity, entity.handle, entity.handle.service_take_request)
+
+    def make_client(self, node: Node, srv_type: Any, name: str) -> ClientHandle:
+        """Create a client; see :class:`Access`."""
+        if self._maker is None:
+            return node.create_client(srv_type, name, qos_profile=BURST)
+        handle: Any = FreeClient(self._maker, node, srv_type, name, BURST)
+        client: Any = Client(node.context, handle, srv_type, name, BURST, self._group)
+        node._clients.append(client)
+        self._wait_of(node).add(handle, lambda: _finish_call(node, client))
+        return client
+
+    def listen(self, node: Node, msg_type: Any, topic: str, profile: QoSProfile,
+               callback: Callable[[bytes], None]) -> Any:
+        """Create a subscription; see :class:`Access`."""
+        if self._maker is None:
+            return listen(node, msg_type, topic, profile, callback)
+        entity, handle, take, _ = self.make_subscription(node, msg_type, topic, profile)
+
+        def hand_over() -> None:
+            if (taken := take()) is not None:
+                callback(taken[0])
+        self._wait_of(node).add(handle, hand_over)
+        return entity
+
+    def _wait_of(self, node: Node) -> ExecutorWait:
+        if self._waited is None:
+            self._waited = ExecutorWait()
+            node.add_waitable(self._waited)
+        return self._waited
 
     def graph_bell(self, node: Node, ring: Callable[[], None]) -> Callable[[], None] | None:
         """Have a function called when the graph changes; see :class:`Access`."""
@@ -539,7 +640,11 @@ class PrivateAccess:
 
     def respond(self, entity: Any, response: Any, header: Any) -> None:
         """Answer a request; see :class:`Access`."""
-        entity.send_response(response, header)
+        if type(handle := entity.handle) is FreeService:
+            with handle:
+                handle.service_send_response(response, header)
+        else:
+            entity.send_response(response, header)
 
     def publish(self, entity: Any, cdr: bytes | memoryview) -> None:
         """Publish CDR; see :class:`Access`."""
@@ -556,13 +661,101 @@ def make_publisher(node: Node, msg_type: Any, topic: str, profile: QoSProfile) -
     return node.create_publisher(msg_type, topic, profile, event_callbacks=QUIET_PUBLISHER)
 
 
+def listen(node: Node, msg_type: Any, topic: str, profile: QoSProfile,
+           callback: Callable[[bytes], None]) -> Any:
+    """Create a subscription of CDR by rclpy's own function."""
+    called: Any = callback      # with raw samples, which rclpy's annotation does not know
+    return node.create_subscription(msg_type, topic, called, profile, raw=True)
+
+
 def publish(entity: Any, cdr: bytes | memoryview) -> None:
     """Publish CDR by rclpy's own function."""
     entity.publish(cdr if type(cdr) is bytes else bytes(cdr))
 
 
 def _never_called(_: Any) -> None:
-    """Stand for the callback: the pump takes the samples."""
+    """Stand for the callback of a subscription: others take the samples."""
+
+
+def _never_asked(_: Any, response: Any) -> Any:
+    """Stand for the callback of a service: the pump takes the requests."""
+    return response
+
+
+def _finish_call(node: Node, client: Any) -> None:
+    """Take a response, and have who waits for it called, as rclpy's executor does."""
+    taken = client.handle.take_response()
+    if taken is None:
+        return
+    number, response = taken
+    try:
+        future = client.get_pending_request(number)
+    except KeyError:    # it was given up
+        return
+    future._set_executor(node.executor)
+    future.set_result(response)
+
+
+class ExecutorWait(_Waitable):
+    """
+    Has the executor of a node wait for entities that rclpy's wait set does not take.
+
+    Executor thread. An entity that is destroyed is waited for no more.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(ReentrantCallbackGroup())
+        self._take: dict[FreeHandle, Callable[[], None]] = {}
+        self._held = ExitStack()
+        self._ready: list[FreeHandle] = []
+
+    def __repr__(self) -> str:
+        return f'ExecutorWait({len(self._take)} entities)'
+
+    def add(self, handle: FreeHandle, take: Callable[[], None]) -> None:
+        """Have ``take`` called when an entity has something."""
+        self._take[handle] = take
+
+    def __enter__(self) -> None:
+        """Keep what is waited for from being destroyed."""
+        for handle in list(self._take):
+            try:
+                self._held.enter_context(handle)
+            except InvalidHandle:
+                del self._take[handle]
+
+    def __exit__(self, *_: object) -> None:
+        """Wait no more."""
+        self._held.close()
+
+    def get_num_entities(self) -> NumberOfEntities:
+        """Return how many there are."""
+        clients = sum(handle.kind == 'client' for handle in self._take)
+        return NumberOfEntities(num_subs=len(self._take) - clients, num_clients=clients)
+
+    def add_to_wait_set(self, wait_set: Any) -> None:
+        """Have all waited for."""
+        for handle in self._take:
+            handle.wait_in(wait_set.pointer)
+
+    def is_ready(self, wait_set: Any) -> bool:
+        """Return whether any has something."""
+        ready = {kind: set(wait_set.get_ready_entities(kind))
+                 for kind in ('subscription', 'client')} if self._take else {}
+        self._ready = [handle for handle in self._take if handle.pointer in ready[handle.kind]]
+        return bool(self._ready)
+
+    def take_data(self) -> list[FreeHandle]:
+        """Return those that have something."""
+        return self._ready
+
+    async def execute(self, taken_data: list[FreeHandle]) -> None:
+        """Take from each; what one cannot take keeps the others for the next round."""
+        for handle in taken_data:
+            take = self._take.get(handle)
+            if take is not None:
+                with suppress(InvalidHandle), handle:
+                    take()
 
 
 def _take_of(entity: Any) -> Take:
@@ -754,20 +947,17 @@ class WaitSet:
         waiting.clear_entities()
         kinds: set[str] = set()
         if for_sources:
-            add = {'subscription': self._add_subscription, 'service': waiting.add_service}
+            add = {'subscription': waiting.add_subscription, 'service': waiting.add_service}
             for source in self._sources:
-                add[source.kind](source.port)
+                if isinstance(source.port, FreeHandle):
+                    source.port.wait_in(waiting.pointer)
+                else:
+                    add[source.kind](source.port)
                 kinds.add(source.kind)
         waiting.add_guard_condition(self._guard.handle)
         waiting.wait(-1)
         return [self._by_pointer[pointer] for kind in kinds
                 for pointer in waiting.get_ready_entities(kind)]
-
-    def _add_subscription(self, port: Any) -> None:
-        if isinstance(port, FreeSubscription):
-            port.wait_in(self._wait_set.pointer)
-        else:
-            self._wait_set.add_subscription(port)
 
     def again(self, source: Waited) -> None:
         """Do nothing: what has still something is ready in any case."""
@@ -830,7 +1020,7 @@ def _library() -> tuple[dict[str, Callable[..., int]], int]:
     return setters, ring
 
 
-class GraphBell(Waitable):      # type: ignore[type-arg]   # no generic class in rclpy 7.1
+class GraphBell(_Waitable):
     """
     Waits, in the wait set of the node's executor, for rcl's guard condition of the graph.
 
@@ -1070,6 +1260,15 @@ class PublicAccess:
         put: Any = inbox.put    # rclpy awaits it, which its annotation does not know
         return Tap(node.create_service(srv_type, name, put, qos_profile=BURST,
                                        callback_group=self._group), inbox, inbox.take)
+
+    def make_client(self, node: Node, srv_type: Any, name: str) -> ClientHandle:
+        """Create a client; see :class:`Access`."""
+        return node.create_client(srv_type, name, qos_profile=BURST)
+
+    def listen(self, node: Node, msg_type: Any, topic: str, profile: QoSProfile,
+               callback: Callable[[bytes], None]) -> Any:
+        """Create a subscription; see :class:`Access`."""
+        return listen(node, msg_type, topic, profile, callback)
 
     def graph_bell(self, node: Node, ring: Callable[[], None]) -> Callable[[], None] | None:
         """Return that nothing tells of changes of the graph; see :class:`Access`."""

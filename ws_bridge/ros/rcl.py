@@ -16,8 +16,8 @@ What ws_bridge asks of rcl itself, by :mod:`ctypes`: other threads of Python run
 
 rclpy keeps the interpreter lock while rcl works. That takes long where a sample is large, and
 where the middleware waits by itself: Fast DDS meets a new node of the same machine with a lock
-that whoever makes or destroys a subscription needs, too, and waits up to 1 s for the node's
-threads, where they share memory. No command passes the bridge meanwhile.
+that whoever makes or destroys an entity needs, too, and waits up to 1 s for the node's threads,
+where they share memory. No command passes the bridge meanwhile.
 """
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from typing import Any
 from rclpy.exceptions import InvalidHandle
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
-from rclpy.type_support import check_is_valid_msg_type
+from rclpy.type_support import check_is_valid_msg_type, check_is_valid_srv_type
 
 SMALL = 65_536
 """A sample of so many bytes is taken before another thread could have had its turn."""
@@ -72,6 +72,8 @@ _INFO = struct.Struct('=q8xq8x8x16s')
 _INFO_ROOM = 256
 _TAKE_FAILED = 401
 """rcl's ``RCL_RET_SUBSCRIPTION_TAKE_FAILED``: there is nothing to take."""
+_NO_RESPONSE = 501
+_NO_REQUEST = 601
 _BAD_ALLOC = 10
 _TIMEOUT = 2
 #: Make bytes that are filled afterwards, as the C API allows, and say where.
@@ -81,6 +83,8 @@ _address_of = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object)(
     ('PyBytes_AsString', ctypes.pythonapi))
 
 
+#: rmw's ``rmw_request_id_t``: the client, and its count of requests.
+_REQUEST_ID = struct.Struct('=16xq')
 #: Where a capsule points to: the support of a type, which has no name.
 _pointer_of = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(
     ('PyCapsule_GetPointer', ctypes.pythonapi))
@@ -244,7 +248,7 @@ _ROOM = 4096
 
 
 class _Options(ctypes.Structure):
-    """rcl's options of subscriptions and publishers: they begin so, and the rest is rcl's."""
+    """rcl's options of all entities: they begin so, and the rest is rcl's."""
 
     _fields_ = (('qos', _Qos), ('rest', ctypes.c_char * _ROOM))
 
@@ -256,13 +260,17 @@ class _Text(ctypes.Structure):
 
 
 class _Functions:
-    """What rcl does with entities of one kind, while other threads run."""
+    """
+    What rcl does with entities of one kind, while other threads run.
 
-    def __init__(self, rcl: Any, kind: str, others: str) -> None:
+    :param kind: as rcl's functions are called.
+    :param named: what has the entity's name: ``topic`` or ``service``.
+    """
+
+    def __init__(self, rcl: Any, kind: str, named: str) -> None:
         self.init = _declared(getattr(rcl, f'rcl_{kind}_init'), 5)
         self.fini = _declared(getattr(rcl, f'rcl_{kind}_fini'), 2)
-        self.count = _declared(getattr(rcl, f'rcl_{kind}_get_{others}_count'), 2)
-        self.name = getattr(rcl, f'rcl_{kind}_get_topic_name')
+        self.name = getattr(rcl, f'rcl_{kind}_get_{named}_name')
         self.name.argtypes, self.name.restype = [ctypes.c_void_p], ctypes.c_char_p
         self.defaults = getattr(rcl, f'rcl_{kind}_get_default_options')
         self.defaults.argtypes, self.defaults.restype = [], _Options
@@ -279,7 +287,7 @@ class _Functions:
 
 class EntityMaker:
     """
-    Makes and destroys subscriptions and publishers while other threads run.
+    Makes and destroys subscriptions, publishers, clients and services while other threads run.
 
     :raises Unsupported: not with these libraries.
     """
@@ -288,11 +296,21 @@ class EntityMaker:
         try:
             rcl, held = (load('librcl.so', mode=os.RTLD_NOLOAD)
                          for load in (ctypes.CDLL, ctypes.PyDLL))
-            self.subscription = _Functions(rcl, 'subscription', 'publisher')
-            self.publisher = _Functions(rcl, 'publisher', 'subscription')
-            self.add = _declared(rcl.rcl_wait_set_add_subscription, 3)
+            self.subscription = _Functions(rcl, 'subscription', 'topic')
+            self.publisher = _Functions(rcl, 'publisher', 'topic')
+            self.client = _Functions(rcl, 'client', 'service')
+            self.service = _Functions(rcl, 'service', 'service')
+            self.count_publishers = _declared(rcl.rcl_subscription_get_publisher_count, 2)
+            self.count_subscriptions = _declared(rcl.rcl_publisher_get_subscription_count, 2)
+            self.add = {kind: _declared(getattr(rcl, f'rcl_wait_set_add_{kind}'), 3)
+                        for kind in ('subscription', 'client', 'service')}
             self.publish = _declared(held.rcl_publish_serialized_message, 3)
             self.wait_acked = rcl.rcl_publisher_wait_for_all_acked
+            self.is_served = _declared(rcl.rcl_service_server_is_available, 3)
+            self.send_request = _declared(rcl.rcl_send_request, 3)
+            self.send_response = _declared(rcl.rcl_send_response, 3)
+            self.take_request = _declared(held.rcl_take_request, 3)
+            self.take_response = _declared(held.rcl_take_response, 3)
             self._error, self.reset = rcl.rcutils_get_error_string, rcl.rcutils_reset_error
         except (OSError, AttributeError) as exc:
             raise Unsupported(str(exc)) from exc
@@ -324,17 +342,16 @@ class FreeHandle:
     """
     An entity of rcl, to be used as rclpy uses its own handle.
 
-    :cvar kind: ``subscription`` or ``publisher``.
+    :cvar kind: ``subscription``, ``publisher``, ``client`` or ``service``.
     :ivar pointer: where rcl has it.
     :raises RuntimeError: rcl cannot.
     """
 
     kind = ''
 
-    def __init__(self, maker: EntityMaker, node: Node, msg_type: Any, topic: str,
+    def __init__(self, maker: EntityMaker, node: Node, interface: Any, name: str,
                  profile: QoSProfile) -> None:
-        check_is_valid_msg_type(msg_type)
-        support = _pointer_of(msg_type._TYPE_SUPPORT, None)
+        support = _pointer_of(interface._TYPE_SUPPORT, None)
         self._maker = maker
         self._functions: _Functions = getattr(maker, self.kind)
         self._node: Any = node.handle
@@ -344,9 +361,9 @@ class FreeHandle:
         self._lock = threading.Lock()
         self._uses = 0
         self._is_doomed = False
-        name, options = topic.encode(), self._functions.options(profile)
+        text, options = name.encode(), self._functions.options(profile)
         self._node.__enter__()      # it outlives the entity
-        if self._functions.init(self.pointer, self._node.pointer, support, name,
+        if self._functions.init(self.pointer, self._node.pointer, support, text,
                                 ctypes.byref(options)):
             self._node.__exit__(None, None, None)
             raise maker.failed(f'create {self.kind}')
@@ -386,45 +403,58 @@ class FreeHandle:
         if code:
             raise self._maker.failed(f'destroy {self.kind}')
 
-    def _count(self) -> int:
-        count = ctypes.c_size_t()
-        if self._functions.count(self.pointer, ctypes.byref(count)):
-            raise self._maker.failed('count the other side')
-        return count.value
+    @property
+    def _name(self) -> str:
+        name: bytes = self._functions.name(self.pointer)
+        return name.decode()
+
+    def wait_in(self, wait_set: int) -> None:
+        """Add it to a wait set of rcl, of which the address is given."""
+        if self._maker.add[self.kind](wait_set, self.pointer, None):
+            raise self._maker.failed(f'add a {self.kind} to a wait set')
 
     def get_logger_name(self) -> str:
         """Return the name of the node's logger."""
         return self._logger
 
+
+class _TopicEnd(FreeHandle):
+    """One end of a topic of rcl."""
+
+    def __init__(self, maker: EntityMaker, node: Node, msg_type: Any, topic: str,
+                 profile: QoSProfile) -> None:
+        check_is_valid_msg_type(msg_type)
+        super().__init__(maker, node, msg_type, topic, profile)
+
     def get_topic_name(self) -> str:
         """Return the full name of the topic."""
-        name: bytes = self._functions.name(self.pointer)
-        return name.decode()
+        return self._name
+
+    def _count(self, function: Callable[..., int]) -> int:
+        count = ctypes.c_size_t()
+        if function(self.pointer, ctypes.byref(count)):
+            raise self._maker.failed('count the other side')
+        return count.value
 
 
-class FreeSubscription(FreeHandle):
+class FreeSubscription(_TopicEnd):
     """A subscription of rcl."""
 
     kind = 'subscription'
 
     def get_publisher_count(self) -> int:
         """Return how many publishers are matched."""
-        return self._count()
-
-    def wait_in(self, wait_set: int) -> None:
-        """Add it to a wait set of rcl, of which the address is given."""
-        if self._maker.add(wait_set, self.pointer, None):
-            raise self._maker.failed('add a subscription to a wait set')
+        return self._count(self._maker.count_publishers)
 
 
-class FreePublisher(FreeHandle):
+class FreePublisher(_TopicEnd):
     """A publisher of rcl, for what is published as CDR."""
 
     kind = 'publisher'
 
     def get_subscription_count(self) -> int:
         """Return how many subscriptions are matched."""
-        return self._count()
+        return self._count(self._maker.count_subscriptions)
 
     def publish_raw(self, cdr: bytes) -> None:
         """
@@ -453,3 +483,133 @@ class FreePublisher(FreeHandle):
         if code not in (0, _TIMEOUT):
             raise self._maker.failed('wait until all is acknowledged')
         return not code
+
+
+#: The functions that rosidl generates for a message: they make C's message, and of Python's
+#: message C's and back.
+_CREATE = ctypes.PYFUNCTYPE(ctypes.c_void_p)
+_DESTROY = ctypes.PYFUNCTYPE(None, ctypes.c_void_p)
+_FILL = ctypes.PYFUNCTYPE(ctypes.c_bool, ctypes.py_object, ctypes.c_void_p)
+_READ = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p)
+
+
+class _Messages:
+    """
+    Makes C's messages of a class of Python's, and back.
+
+    :param msg_type: of a service that was checked, so its functions are loaded.
+    """
+
+    def __init__(self, msg_type: Any) -> None:
+        self._create = _CREATE(_pointer_of(msg_type._CREATE_ROS_MESSAGE, None))
+        self._destroy = _DESTROY(_pointer_of(msg_type._DESTROY_ROS_MESSAGE, None))
+        self._fill = _FILL(_pointer_of(msg_type._CONVERT_FROM_PY, None))
+        self._read = _READ(_pointer_of(msg_type._CONVERT_TO_PY, None))
+
+    def _new(self) -> int:
+        memory: int | None = self._create()
+        if memory is None:
+            raise MemoryError('a message takes more memory than there is')
+        return memory
+
+    def send(self, message: Any, function: Callable[[int], int]) -> int:
+        """Return what a function says of C's message."""
+        memory = self._new()
+        try:
+            self._fill(message, memory)
+            return function(memory)
+        finally:
+            self._destroy(memory)
+
+    def take(self, function: Callable[[int], int]) -> tuple[int, Any]:
+        """Return what a function says, and the message that it fills in, if it says 0."""
+        memory = self._new()
+        try:
+            code = function(memory)
+            return code, None if code else self._read(memory)
+        finally:
+            self._destroy(memory)
+
+
+class _ServiceEnd(FreeHandle):
+    """One end of a service of rcl."""
+
+    def __init__(self, maker: EntityMaker, node: Node, srv_type: Any, name: str,
+                 profile: QoSProfile) -> None:
+        check_is_valid_srv_type(srv_type)
+        self._requests, self._responses = map(_Messages, (srv_type.Request, srv_type.Response))
+        super().__init__(maker, node, srv_type, name, profile)
+
+
+class FreeClient(_ServiceEnd):
+    """A service client of rcl."""
+
+    kind = 'client'
+
+    @property
+    def service_name(self) -> str:
+        """Return the full name of the service."""
+        return self._name
+
+    def service_server_is_available(self) -> bool:
+        """Return whether a server is there."""
+        is_there = ctypes.c_bool()
+        if self._maker.is_served(self._node.pointer, self.pointer, ctypes.byref(is_there)):
+            raise self._maker.failed('look for a server')
+        return is_there.value
+
+    def send_request(self, request: Any) -> int:
+        """Send a request; return its number."""
+        number = ctypes.c_int64()
+        if self._requests.send(request, lambda message: self._maker.send_request(
+                self.pointer, message, ctypes.byref(number))):
+            raise self._maker.failed('send a request')
+        return number.value
+
+    def take_response(self) -> tuple[int, Any] | None:
+        """Return the number of a request and the response, if there is one."""
+        header = ctypes.create_string_buffer(_REQUEST_ID.size)
+        code, response = self._responses.take(lambda message: self._maker.take_response(
+            self.pointer, header, message))
+        if code == _NO_RESPONSE:
+            return None
+        if code:
+            raise self._maker.failed('take a response')
+        return _REQUEST_ID.unpack(header)[0], response
+
+
+class FreeService(_ServiceEnd):
+    """A hosted service of rcl."""
+
+    kind = 'service'
+
+    @property
+    def name(self) -> str:
+        """Return the full name of the service."""
+        return self._name
+
+    def service_take_request(self, request_type: Any) -> tuple[Any, Any]:
+        """Return a request and its header, or twice ``None``."""
+        header = ctypes.create_string_buffer(_REQUEST_ID.size)
+        code, request = self._requests.take(lambda message: self._maker.take_request(
+            self.pointer, header, message))
+        if code == _NO_REQUEST:
+            return None, None
+        if code:
+            raise self._maker.failed('take a request')
+        return request, header
+
+    def service_send_response(self, response: Any, header: Any) -> None:
+        """
+        Answer a request; it waits up to 0.1 s for the caller, while other threads run.
+
+        :raises TimeoutError: the middleware has not found the caller yet.
+        :raises RuntimeError: rcl cannot.
+        """
+        code = self._responses.send(response, lambda message: self._maker.send_response(
+            self.pointer, header, message))
+        if code == _TIMEOUT:
+            self._maker.reset()
+            raise TimeoutError('the caller is not found')
+        if code:
+            raise self._maker.failed('answer a request')

@@ -34,8 +34,8 @@ from ws_bridge.ros.handles import ClientHandle, FutureHandle
 from ws_bridge.ros.hosting import Hosting
 from ws_bridge.ros.names import creation_error, CREATION_ERRORS, is_type_conflict, type_name
 from ws_bridge.ros.pool import Pool, Pooled
+from ws_bridge.ros.private import Access
 from ws_bridge.ros.pump import Pump, RequestSource
-from ws_bridge.ros.qos import BURST
 from ws_bridge.ros.requests import Requests
 
 if TYPE_CHECKING:
@@ -91,8 +91,9 @@ class _Client(Pooled):
 class Calls:
     """Every running call, and the clients that they share (executor thread)."""
 
-    def __init__(self, ros: RosNode, settings: RosSettings) -> None:
+    def __init__(self, ros: RosNode, access: Access, settings: RosSettings) -> None:
         self._ros = ros
+        self._access = access
         self._settings = settings
         self._clients: Pool[_Client] = Pool(ros, settings.client_idle, self._destroy)
         self._running: set[PendingCall] = set()
@@ -157,8 +158,8 @@ class Calls:
     def _use_client(self, call: PendingCall, name: str, service_class: type[Any]) -> None:
         call.client = self._clients.use(
             call.service, type_name(service_class),
-            lambda: _Client(self._ros.node.create_client(
-                service_class, name, qos_profile=BURST), Requests(self._ros)))
+            lambda: _Client(self._access.make_client(
+                self._ros.node, service_class, name), Requests(self._ros)))
 
     def _send_when_ready(self, call: PendingCall, request: bytes, until: float) -> None:
         if call.ended or call.client is None:
@@ -321,8 +322,7 @@ class Hosted(Hosting):
         try:
             self._pump.access.respond(
                 self._source.entity, deserialize_message(cdr, self._class.Response), header)
-        except SystemError as exc:
-            # rmw warns, and with warnings as errors fails, when it has not found the caller yet
+        except (TimeoutError, SystemError) as exc:
             if tries > 1:
                 self._ros.after(LOOK_AGAIN, lambda: self._respond(header, cdr, tries - 1))
             else:

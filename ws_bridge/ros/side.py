@@ -180,8 +180,8 @@ class RosSide:
                 name: value for name, value in self.parameters.items() if name in names}
             self.settings = replace(self.settings, **given)
             watch_parameters(ros.node, self._specs, partial(self._post, self._on_parameters))
-            self._calls = Calls(ros, self.settings)
-            self._goals = Goals(ros, self.settings, self._post)
+            self._calls = Calls(ros, access, self.settings)
+            self._goals = Goals(ros, access, self.settings, self._post)
             self._status = StatusPublisher(ros.node, self.types)
             self.are_diagnostics_heard = self._status.are_diagnostics_heard
             self._pump = Pump(access, self._post, self._on_fault, self._attach)
