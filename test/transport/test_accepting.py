@@ -18,11 +18,13 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
+import gc
 import socket
 import ssl
 import subprocess
 import sys
 from typing import Any
+import weakref
 
 import pytest
 from support.attacks import client_hello
@@ -33,6 +35,7 @@ from websockets.asyncio.client import connect
 
 from ws_bridge import WebSocketServer
 from ws_bridge.addresses import is_loopback
+from ws_bridge.transport.crowd import forget_itself
 from ws_bridge.transport.options import HttpReply, ServerOptions, Visitor
 from ws_bridge.transport.tls_server import TlsTurns
 
@@ -298,3 +301,43 @@ async def test_a_taken_port_leaves_nothing_bound(make_server: MakeServer) -> Non
     other = WebSocketServer(server.config)
     assert not await other.start_server('127.0.0.1', server.port)
     assert str(server.port) in str(other.last_error)
+
+
+class Ending(asyncio.Protocol):
+    """Lets go of its transport when that has ended."""
+
+    def __init__(self) -> None:
+        self.has_ended = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.has_ended = True
+        forget_itself(self.transport)
+
+
+@pytest.mark.parametrize('end', ['close', 'abort'])
+async def test_a_transport_that_has_ended(end: str) -> None:
+    """It can be aborted, though its last bytes left after it was closed, and is no garbage."""
+    here, there = socket.socketpair()
+    there.setblocking(False)
+    transport, ending = await asyncio.get_running_loop().create_connection(Ending, sock=here)
+    while not transport.get_write_buffer_size():
+        transport.write(bytes(100_000))
+    getattr(transport, end)()
+    while not ending.has_ended:
+        with suppress(BlockingIOError):
+            there.recv(1_000_000)
+        await asyncio.sleep(0)
+    transport.abort()
+    there.close()
+    gc.collect()
+    gc.disable()
+    try:
+        held = weakref.ref(transport)
+        del transport, ending.transport
+        assert held() is None
+    finally:
+        gc.enable()

@@ -211,6 +211,18 @@ async def test_a_large_frame_after_a_reset(receive: Receive) -> None:
     await async_wait_until(lambda: large() is None)
 
 
+async def test_a_server_leaves_while_much_waits(dialled: Visit) -> None:
+    """What was lost waits no more, and who would read on may say so."""
+    dialled.send_large()
+    await dialled.fill()
+    dialled.guest.reset()
+    await dialled.see_end()
+    transport = dialled.link.websocket.transport
+    assert transport.get_write_buffer_size() == 0
+    transport.pause_reading()
+    transport.resume_reading()
+
+
 @pytest.mark.parametrize('leave', [Guest.reset, Guest.close, Guest.fall_silent])
 async def test_who_leaves_while_much_waits(receive: Receive,
                                            leave: Callable[[Guest], None]) -> None:

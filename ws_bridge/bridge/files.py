@@ -28,6 +28,7 @@ from importlib.resources import files
 import mimetypes
 import os
 import stat
+import sys
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -35,7 +36,10 @@ from ws_bridge.errors import ConfigError
 from ws_bridge.transport.options import HttpReply
 
 if TYPE_CHECKING:
-    from importlib.resources.abc import Traversable  # Python 3.11 moved it here
+    if sys.version_info >= (3, 11):
+        from importlib.resources.abc import Traversable
+    else:
+        from importlib.abc import Traversable
 
 MIME_TYPES = {
     'css': 'text/css; charset=utf-8', 'html': 'text/html; charset=utf-8',

@@ -204,7 +204,7 @@ class CarriedConnection(Fenced, Connection):
         self._link = link
         return window
 
-    async def send(self, message: Any, *, text: bool | None = None) -> None:
+    async def send(self, message: Any, text: bool | None = None) -> None:
         """Send what waited; whoever has the same waiting sends it too."""
         if self._link is not None and isinstance(message, bytes):
             self._convoy.share(self._link, message)

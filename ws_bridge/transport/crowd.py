@@ -265,7 +265,11 @@ def forget_itself(transport: asyncio.BaseTransport | None) -> None:
     It can still be aborted: asyncio's own fails where it had closed as its last bytes left.
     """
     held = getattr(transport, '__dict__', {})
-    if held.pop('_read_ready_cb', None) is not None:
+    if '_read_ready_cb' in held:
+        # They refer to the transport, the second one since Python 3.12; there a transport that
+        # was closed has none.
+        del held['_read_ready_cb']
+        held.pop('_write_ready', None)
         held['abort'] = ignore
 
 

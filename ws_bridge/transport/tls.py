@@ -26,14 +26,34 @@ class TlsTransport(_SSLProtocolTransport):
     A connection of TLS that is closing as soon as its socket is.
 
     asyncio's own learns that rounds of the loop later. Who asks it before each write goes on
-    writing meanwhile: all of a large frame, to nobody.
+    writing meanwhile: all of a large frame, to nobody. Once the socket is gone, that of Python
+    3.10 fails where it is asked what waits, or told to read, and others count what was lost.
     """
+
+    @property
+    def _below(self) -> asyncio.BaseTransport | None:
+        """What writes to the socket; ``None`` once it is gone."""
+        protocol = self._ssl_protocol
+        return None if protocol is None else protocol._transport
 
     def is_closing(self) -> bool:
         """Whether nothing that is written arrives."""
-        protocol = self._ssl_protocol
-        below = None if protocol is None else protocol._transport
+        below = self._below
         return self._closed or below is None or below.is_closing()
+
+    def get_write_buffer_size(self) -> int:
+        """Return how many bytes wait."""
+        return 0 if self._below is None else super().get_write_buffer_size()
+
+    def pause_reading(self) -> None:
+        """Read no more, if anything can still be read."""
+        if self._below is not None:
+            super().pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read again, if anything can still be read."""
+        if self._below is not None:
+            super().resume_reading()
 
 
 def heed_socket(transport: asyncio.BaseTransport) -> None:

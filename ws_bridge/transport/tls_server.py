@@ -27,6 +27,7 @@ from collections.abc import Callable
 from functools import partial
 import inspect
 import ssl
+import sys
 from typing import Any
 
 from ws_bridge.transport.crowd import CountedConnection, forget_itself, READ_SIZE
@@ -128,18 +129,18 @@ class TlsProtocol(SSLProtocol):
         if self._socket_transport is not None:
             super().resume_writing()
 
-    def buffer_updated(self, nbytes: int) -> None:
-        if self._connection.is_connected:
-            super().buffer_updated(nbytes)
-        else:
-            self._wait(partial(super().buffer_updated, nbytes))
-
-    def data_received(self, data: bytes) -> None:       # Python 3.10
-        received = super().data_received  # type: ignore[misc]
-        if self._connection.is_connected:
-            received(data)
-        else:
-            self._wait(partial(received, data))
+    if sys.version_info >= (3, 11):
+        def buffer_updated(self, nbytes: int) -> None:
+            if self._connection.is_connected:
+                super().buffer_updated(nbytes)
+            else:
+                self._wait(partial(super().buffer_updated, nbytes))
+    else:
+        def data_received(self, data: bytes) -> None:
+            if self._connection.is_connected:
+                super().data_received(data)
+            else:
+                self._wait(partial(super().data_received, data))
 
     def _wait(self, step: Callable[[], None]) -> None:
         """Do one step of the handshake when its turn comes; until then nothing is read."""
