@@ -238,6 +238,7 @@ async def test_calls_and_answers(parsed_here: list[int]) -> None:
         await host.send(op='service_response', id=asked['id'], service='/say', result=True,
                         values={'success': True, 'message': words})
         answer = await caller.answer(call)
+        assert 'result' in answer['data'], answer
         assert answer['data']['result'] == {'success': True, 'message': words}
         # positional arguments, of a type that does not fit
         await host.send(op='call_service', id='c', service='/say', args=[[words]])

@@ -47,15 +47,16 @@ from ws_bridge.ros.watchdog import (
     STABLE,
     UNANSWERED,
 )
-from ws_bridge.stop_process import wire
+from ws_bridge.stop_process import DISCOVERY, wire
 from ws_bridge.stop_process.guard import StopGuard
-from ws_bridge.stop_process.process import CLOSING, DISCOVERY, GREETING, StopProcess
+from ws_bridge.stop_process.process import CLOSING, GREETING, StopProcess
 
 GATES = {'drive': ('/left', '/right'), 'arm': ('/arm',)}
 TOPICS = st.sampled_from(['/left', '/left', '/right', '/arm'])
 SECONDS = st.sampled_from([0.0, 0.001, 0.03, 0.26, 0.5, 2.0])
 HOLD = st.none() | st.tuples(st.integers(0, 100), st.sampled_from(['kill', 'freeze', 'pause']))
 HALF, LONG = 0.01, 6.0
+ANNOUNCED_EVERY = 3.0   # s, each node, by Fast DDS
 ZEROS = STEPS[0].times
 
 
@@ -241,6 +242,23 @@ def test_a_command_that_no_subscriber_waits_for_is_told_so(simulation: Simulatio
     assert isinstance(answer, Expired)
     assert 'no subscriber of /left was matched' in str(answer)
     assert not simulation.heard['/left'].moving
+
+
+def test_a_command_waits_for_a_subscriber_that_missed_one_announcement(simulation: Simulation
+                                                                       ) -> None:
+    """The next one comes after 3 s; then the nodes still have to tell what they subscribe to."""
+    simulation.matched_within = ANNOUNCED_EVERY + 0.3
+    simulation.unadvertise('/left')
+    simulation.advertise('/left')
+    assert simulation.command('/left', moving=True, acknowledge=True, ttl=9.0)
+    simulation.run(ANNOUNCED_EVERY + 0.3 - 2 * HALF)
+    simulation.run_loop()
+    assert not simulation.answers
+    assert not simulation.heard['/left'].moving     # nobody would have heard it
+    simulation.run(4 * HALF)
+    simulation.run_loop()
+    assert simulation.answers == [None]
+    assert simulation.heard['/left'].moving
 
 
 def readvertise(simulation: Simulation, heard_within: float) -> FakePublisher:

@@ -42,8 +42,8 @@ from ws_bridge.ros import watchdog as watchdog_module
 from ws_bridge.ros.guard import Guard, GuardEvents
 from ws_bridge.ros.watchdog import PING_EVERY, UNANSWERED, Watchdog
 from ws_bridge.safety.policy import LossStep
+from ws_bridge.stop_process import DISCOVERY, wire
 from ws_bridge.stop_process import process as process_module
-from ws_bridge.stop_process import wire
 from ws_bridge.stop_process.process import StopProcess
 
 TIMEOUT = 0.5
@@ -51,7 +51,7 @@ TWIST = 'geometry_msgs/msg/Twist'
 STEPS = (LossStep('zero', times=2, rate=20.0),)
 EPSILON = 0.001  # s; nothing takes time but what a test makes take it
 STARTS_WITHIN = 0.4  # s
-MATCH_TIMEOUT = 3.0  # s
+MATCH_TIMEOUT = DISCOVERY
 PAUSE = 0.01  # s
 BACKLOG = 4096  # bytes: a real socket, that is soon full
 _COMMAND = struct.Struct('<4sBIIx')

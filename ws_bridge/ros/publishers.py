@@ -45,12 +45,12 @@ from ws_bridge.ros.names import (
 )
 from ws_bridge.ros.private import Access, make_publisher, publish
 from ws_bridge.ros.types import is_keyed
+from ws_bridge.stop_process import DISCOVERY
 
 if TYPE_CHECKING:
     from ws_bridge.ros.node import RosNode
     from ws_bridge.ros.settings import RosSettings
 
-DISCOVERY = 3.0  # s, after which a node knows the graph
 LOOK_AGAIN = 0.01  # s, while a new publisher waits for its subscribers
 SMALL = 4096    # bytes; the deepest history (10,000) of samples that small is below the limit
 INTRODUCED_WITHIN = 0.5  # s, for subscribers that are matched to take the first sample

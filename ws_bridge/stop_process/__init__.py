@@ -23,6 +23,13 @@ from __future__ import annotations
 import sys
 
 GENERATOR = 'rosidl_generator_py.generate_py_impl'
+DISCOVERY = 4.0
+"""
+s, after which a node knows the graph.
+
+The middleware announces each node every 3 s.  A new node that misses the answer to its own first
+announcement hears of the others then, and of their subscriptions a little later.
+"""
 
 
 def load_no_generator() -> None:

@@ -45,7 +45,7 @@ from rclpy.serialization import deserialize_message
 from rclpy.signals import SignalHandlerOptions
 
 from ws_bridge.errors import Unavailable
-from ws_bridge.stop_process import load_no_generator, wire
+from ws_bridge.stop_process import DISCOVERY, load_no_generator, wire
 from ws_bridge.stop_process.guard import StopGuard
 
 PROFILE = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1,
@@ -56,7 +56,6 @@ Of every topic behind a gate, whatever peers ask for.
 With one sample of history no subscriber, however slow, keeps a stop from being published, and no
 node that comes late hears an old command.
 """
-DISCOVERY = 3.0  # s, after which a node knows the graph
 LOOK_AGAIN = 0.01  # s, while a new publisher waits for its subscribers
 PENDING = 100  # commands that wait for a publisher to be matched
 BATCH = 256  # messages that are taken at once
