@@ -15,7 +15,7 @@
 What a client feels while another one throws garbage: the echo of its 50 Hz topic.
 
 ``python test/bench/bench_garbage.py [--rounds N]``; ends with 1 if an echo took 50 ms or more,
-one was lost, or the bridge logged anything.
+one was lost, or the bridge logged anything but errors that a client did not want to be told.
 """
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def main() -> int:
             process.terminate()
             process.wait(5)
         log.seek(0)
-        logged = log.read().decode()
+        logged = ''.join(line.decode() for line in log if b'"event":"untold"' not in line)
     ages = probe.ages
     lost = max(probe.sent - len(ages), 0)
     print(f'garbage: {told["frames"]} frames, {told["malformed"]} of them no operation, '

@@ -142,4 +142,5 @@ async def test_garbage_harms_nobody_else() -> None:
         assert told['errors'] >= told['malformed'] > 4000
         assert sum(told['closed'].values()) > 10
         log.seek(0)
-        assert log.read() == ''
+        # of the errors that a client did not want to be told
+        assert [line for line in log if '"event":"untold"' not in line] == []

@@ -37,7 +37,7 @@ MOST_KINDS = 1000
 """Kinds within that time; further ones are counted together."""
 
 USUAL = ('lease', 'open', 'login', 'ticket', 'clock', 'close', 'connection_refused', 'recording',
-         'recorded', 'recording_sent', 'resume', 'session_ended')
+         'recorded', 'recording_sent', 'resume', 'session_ended', 'untold')
 """What is no reason for a warning."""
 
 logger = logging.getLogger(__name__)
