@@ -119,7 +119,8 @@ def test_the_node_knows_what_its_own_things_are_called(remapped: RosSide) -> Non
 RESOLVES = {'resolve_topic_name', 'resolve_service_name', 'expand_topic_name',
             'rclpy_remap_topic_name', 'rclpy_resolve_name'}
 MAKES = {'create_publisher': 1, 'create_subscription': 1, 'create_service': 1, 'create_client': 1,
-         'make_subscription': 2, 'make_service': 2, 'ActionServer': 2, 'ActionClient': 2}
+         'make_subscription': 2, 'make_listener': 2, 'make_service': 2, 'make_client': 2,
+         'ActionServer': 2, 'ActionClient': 2}
 """Where the name is among the arguments of what makes something in ROS."""
 
 

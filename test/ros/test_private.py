@@ -265,8 +265,8 @@ def called(node: OtherNode) -> Iterator[Called]:
 
 def test_an_executor_waits_for_free_clients_and_subscriptions(called: Called) -> None:
     heard: list[bytes] = []
-    listener = called.access.listen(called.node.node, String, '/heard', QoSProfile(depth=10),
-                                    heard.append)
+    listener = called.access.make_listener(called.node.node, String, '/heard',
+                                           QoSProfile(depth=10), heard.append)
     clients = [called.client(name) for name in ('/one', '/two')]
     answers = [client.call_async(Trigger.Request()) for client in clients for _ in range(3)]
     with called.server.publisher('/heard', QoSProfile(depth=10)) as entity:
@@ -281,6 +281,20 @@ def test_an_executor_waits_for_free_clients_and_subscriptions(called: Called) ->
         called.node.node.destroy_client(client)
     called.until(lambda: repr(called.access._waited) == 'ExecutorWait(0 entities)')
     wait_until(lambda: not called.server.node.count_clients('/one'))
+
+
+def test_an_executor_takes_into_memory_of_its_own(called: Called) -> None:
+    """The pump may take at the same time."""
+    heard: list[bytes] = []
+    called.access.make_listener(called.node.node, String, '/large', QoSProfile(depth=10),
+                                heard.append)
+    before = repr(called.access._taker)
+    with called.server.publisher('/large', QoSProfile(depth=10)) as entity:
+        wait_until(entity.get_subscription_count)
+        entity.publish(String(data='x' * 100_000))
+        called.until(lambda: heard)
+    assert len(heard[0]) > 100_000
+    assert repr(called.access._taker) == before
 
 
 def test_an_answer_that_nobody_waits_for_is_dropped(called: Called) -> None:

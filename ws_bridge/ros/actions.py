@@ -282,7 +282,7 @@ class Goals:
                 goal.feed(cdr[:HEADER] + cdr[UUID_END:])
         try:
             with only_type(node, f'{action}/_action/feedback', type_name(parts.FeedbackMessage)):
-                client.feedback = access.listen(
+                client.feedback = access.make_listener(
                     node, parts.FeedbackMessage, f'{action}/_action/feedback', FEEDBACK_QOS, fed)
             client.send = access.make_client(
                 node, parts.SendGoalService, f'{action}/_action/send_goal')

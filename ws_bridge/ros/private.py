@@ -253,8 +253,8 @@ class Access(Protocol):
         :raises RuntimeError: of rclpy, or as rclpy's.
         """
 
-    def listen(self, node: Node, msg_type: Any, topic: str, profile: QoSProfile,
-               callback: Callable[[bytes], None]) -> Any:
+    def make_listener(self, node: Node, msg_type: Any, topic: str, profile: QoSProfile,
+                      callback: Callable[[bytes], None]) -> Any:
         """
         Create a subscription of CDR, which the node's executor waits for.
 
@@ -600,17 +600,19 @@ class PrivateAccess:
         self._wait_of(node).add(handle, lambda: _finish_call(node, client))
         return client
 
-    def listen(self, node: Node, msg_type: Any, topic: str, profile: QoSProfile,
-               callback: Callable[[bytes], None]) -> Any:
+    def make_listener(self, node: Node, msg_type: Any, topic: str, profile: QoSProfile,
+                      callback: Callable[[bytes], None]) -> Any:
         """Create a subscription; see :class:`Access`."""
-        if self._maker is None:
-            return listen(node, msg_type, topic, profile, callback)
-        entity, handle, take, _ = self.make_subscription(node, msg_type, topic, profile)
+        if self._maker is None or self._taker is None:
+            return make_listener(node, msg_type, topic, profile, callback)
+        entity, handle, *_ = self.make_subscription(node, msg_type, topic, profile)
+        wait = self._wait_of(node)
+        take = wait.taker.take_of(handle)
 
         def hand_over() -> None:
             if (taken := take()) is not None:
                 callback(taken[0])
-        self._wait_of(node).add(handle, hand_over)
+        wait.add(handle, hand_over)
         return entity
 
     def _wait_of(self, node: Node) -> ExecutorWait:
@@ -661,8 +663,8 @@ def make_publisher(node: Node, msg_type: Any, topic: str, profile: QoSProfile) -
     return node.create_publisher(msg_type, topic, profile, event_callbacks=QUIET_PUBLISHER)
 
 
-def listen(node: Node, msg_type: Any, topic: str, profile: QoSProfile,
-           callback: Callable[[bytes], None]) -> Any:
+def make_listener(node: Node, msg_type: Any, topic: str, profile: QoSProfile,
+                  callback: Callable[[bytes], None]) -> Any:
     """Create a subscription of CDR by rclpy's own function."""
     called: Any = callback      # with raw samples, which rclpy's annotation does not know
     return node.create_subscription(msg_type, topic, called, profile, raw=True)
@@ -701,10 +703,13 @@ class ExecutorWait(_Waitable):
     Has the executor of a node wait for entities that rclpy's wait set does not take.
 
     Executor thread. An entity that is destroyed is waited for no more.
+
+    :ivar taker: takes samples on this thread: memory is kept for each thread.
     """
 
     def __init__(self) -> None:
         super().__init__(ReentrantCallbackGroup())
+        self.taker = CdrTaker()
         self._take: dict[FreeHandle, Callable[[], None]] = {}
         self._held = ExitStack()
         self._ready: list[FreeHandle] = []
@@ -1265,10 +1270,10 @@ class PublicAccess:
         """Create a client; see :class:`Access`."""
         return node.create_client(srv_type, name, qos_profile=BURST)
 
-    def listen(self, node: Node, msg_type: Any, topic: str, profile: QoSProfile,
-               callback: Callable[[bytes], None]) -> Any:
+    def make_listener(self, node: Node, msg_type: Any, topic: str, profile: QoSProfile,
+                      callback: Callable[[bytes], None]) -> Any:
         """Create a subscription; see :class:`Access`."""
-        return listen(node, msg_type, topic, profile, callback)
+        return make_listener(node, msg_type, topic, profile, callback)
 
     def graph_bell(self, node: Node, ring: Callable[[], None]) -> Callable[[], None] | None:
         """Return that nothing tells of changes of the graph; see :class:`Access`."""
