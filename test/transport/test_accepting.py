@@ -39,10 +39,6 @@ from ws_bridge.transport.crowd import forget_itself
 from ws_bridge.transport.options import HttpReply, ServerOptions, Visitor
 from ws_bridge.transport.tls_server import TlsTurns
 
-# Clients of Python 3.10 do not note that the other end has closed TLS.
-pytestmark = pytest.mark.filterwarnings(
-    'ignore:Exception ignored in[^$]*_SSLProtocolTransport:'
-    'pytest.PytestUnraisableExceptionWarning')
 HAS_IPV6 = socket.has_dualstack_ipv6()
 
 

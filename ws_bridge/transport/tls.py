@@ -30,6 +30,10 @@ class TlsTransport(_SSLProtocolTransport):
     3.10 fails where it is asked what waits, or told to read, and others count what was lost.
     """
 
+    def __del__(self) -> None:
+        if self._below is not None:     # Python 3.10 would warn of one that the other end closed
+            super().__del__()
+
     @property
     def _below(self) -> asyncio.BaseTransport | None:
         """What writes to the socket; ``None`` once it is gone."""

@@ -104,8 +104,6 @@ class TlsProtocol(SSLProtocol):
     def connection_lost(self, exc: BaseException | None) -> None:
         transport = self._socket_transport
         self._socket_transport = None
-        if self._app_transport is not None:
-            self._app_transport._closed = True      # Python 3.10 forgets it, and warns later
         super().connection_lost(exc)
         forget_itself(transport)
         # The transport of the connection refers to this, and that is found as garbage late: what
