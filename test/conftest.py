@@ -24,6 +24,7 @@ from collections.abc import Iterator
 import os
 import sys
 import threading
+import warnings
 
 from hypothesis import settings
 import pytest
@@ -48,9 +49,11 @@ THREADS_END_WITHIN = 10.0
 def pytest_configure(config: pytest.Config) -> None:
     """Refuse workers side by side in a domain that was given: they would hear each other."""
     if sys.version_info < (3, 11):      # its clients do not note that the other end has closed TLS
+        unclosed = 'Exception ignored in[^$]*_SSLProtocolTransport'
         config.addinivalue_line(
-            'filterwarnings', 'ignore:Exception ignored in[^$]*_SSLProtocolTransport:'
-            'pytest.PytestUnraisableExceptionWarning')
+            'filterwarnings', f'ignore:{unclosed}:pytest.PytestUnraisableExceptionWarning')
+        # after the last test pytest looks once more, and by these
+        warnings.filterwarnings('ignore', unclosed, pytest.PytestUnraisableExceptionWarning)
     if os.environ[GIVEN] and (config.getoption('numprocesses', None) or 0) > 1:
         raise pytest.UsageError('ROS_DOMAIN_ID is given: unset it, or leave out -n')
 
