@@ -47,10 +47,10 @@ PEER, BRIDGE = validator('peer'), validator('bridge')
 
 Json = dict[str, Any]
 
-PATIENT = {'heartbeat_timeout': 30.0}
+PATIENT = {'heartbeat_timeout': 30.0, 'call_timeout': 30.0}
 """
 Of each bridge that is told nothing else: on a busy machine a peer of a test, which sends no
-heartbeats, would lose its lease.
+heartbeats, would lose its lease, and an answer that starts a worker process would come too late.
 """
 
 
