@@ -125,6 +125,19 @@ def test_a_graph_of_which_rcl_does_not_tell_is_looked_at_each_time(
     assert 'the graph costs more than it needs to: no guard condition' in caplog.text
 
 
+def test_the_graph_is_watched_while_a_subscription_waits_for_its_topic(
+        loop: FakeLoop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(private.SWITCH, raising=False)
+    monkeypatch.setattr(graph_watch, 'QUIET_POLLS', 10 ** 9)
+    with running_side(loop) as side, closing(OtherNode()) as other:
+        side.subscribe('/absent', None, None, lambda samples, taken: None, print)
+        watch = side._watch
+        assert watch is not None
+        loop.until(lambda: not watch._looks_left)
+        with other.publisher('/seen', RELIABLE):
+            loop.until(lambda: '/seen' in side.graph.topics)
+
+
 def test_the_executor_goes_on_if_rcl_waits_for_changes_no_more(
         loop: FakeLoop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(private.SWITCH, raising=False)

@@ -101,19 +101,19 @@ class GraphWatch:
         self._next = None
         if self._has_ended:
             return
-        if self._looks_left and time.monotonic() >= self._rests_until:
-            self._looks_left -= self._arm is not None
+        now, quiet = time.monotonic(), self._interval * QUIET_POLLS
+        if (self._looks_left or now >= self._looked_at + quiet) and now >= self._rests_until:
+            if self._arm is not None:
+                self._looks_left = max(self._looks_left - 1, 0)
             self._look()
         else:
             for matcher in self._matchers.values():
                 if not matcher.settled:
                     matcher.look()
-        if self._looks_left or not all(each.settled for each in self._matchers.values()):
-            self._poll_in(self._interval)
-        elif self._arm is not None:
+        if self._arm is not None and not self._looks_left:
             self._arm()
-            self._looks_left = 1
-            self._poll_in(self._interval * QUIET_POLLS)
+        is_busy = self._looks_left or not all(each.settled for each in self._matchers.values())
+        self._poll_in(self._interval if is_busy else quiet)
 
     def _changed(self) -> None:
         """Look, as the graph has changed."""
