@@ -27,6 +27,7 @@ from support.rosbridge_harness import rosbridge_peer
 
 from ws_bridge.bridge.bridge import TICK
 from ws_bridge.bridge.neighbours import SAY_EVERY, SILENT_AFTER
+from ws_bridge.safety.policy import NEIGHBOURS_TOPIC
 
 GATE = '/cmd_vel'
 MOVING = {'linear': {'x': 0.4}}
@@ -157,7 +158,9 @@ async def test_a_bridge_that_was_alone_is_heard_by_one_that_comes(heard: list[fl
         assert not said
         async with running_bridge(gate_timeout=30.0) as younger:
             neighbours = younger.bridge._control._others._neighbours
-            await async_wait_until(lambda: neighbours.granting({GATE}))
+            await async_wait_until(lambda: neighbours.granting({GATE}), why=lambda: (
+                len(said), neighbours, [each.ros.graph.nodes for each in (older, younger)],
+                [each.ros.graph.topics.get(NEIGHBOURS_TOPIC) for each in (older, younger)]))
             await async_wait_until(lambda: len(said) > SILENT_AFTER / SAY_EVERY + 1)
             assert neighbours.granting({GATE})
         await async_wait_until(lambda: not older.ros.has_neighbours())
