@@ -75,7 +75,7 @@ class Gates:
         self._numbers = count(1)
         self._named: dict[str, Guarded] = {}
         self._known: dict[str, Guarded | None] = {}
-        self._warned_of: set[str] = set()   # topics that the graph has had
+        self._warned_of: set[str] = set()   # topics of nodes
         self._topics: dict[str, list[str]] | None = None    # of each gate; None = to be found
         for policy in exposure.gates:
             self._named[policy.name] = self._make(policy)
@@ -260,11 +260,18 @@ class Gates:
         return found
 
     def _warn_of_misspelt(self, topic: str) -> None:
-        """Say that a topic gets a gate without bounds, if one with bounds may be meant for it."""
+        """
+        Say that a topic of a node gets a gate without bounds, if one with bounds may be meant.
+
+        Of topics that only peers have brought nothing is said: they could fill the log.
+        """
+        info = self._ros.graph.topics.get(topic)
+        if info is None or info.brought or topic in self._warned_of:
+            return
         absent = [each for guarded in self._configured for each in guarded.gate.policy.topics
                   if not is_glob(each) and not is_there(self._ros.graph.topics.get(each))]
         close = get_close_matches(topic, absent, n=1, cutoff=MISSPELT)
-        if close and topic not in self._warned_of:
+        if close:
             self._warned_of.add(topic)
             logger.warning('%s gets a gate of its own, with no bounds; the gate of the mapping '
                            'file is for %s, which is not there: is that misspelt?', topic,

@@ -111,17 +111,17 @@ class Services(Unit):
 
     def call(self, peer: Peer, wish: CallService) -> None:
         """Start a call; its end reaches the session, also when it cannot be started."""
-        own = peer.session.login.rights.policy.own
-        if wish.service in (own.stop, own.clear_stop):
-            # what follows in the audit log is what a node asks for: this one
-            peer.ledger.often('called', peer=peer.name, address=peer.link.address,
-                              name=peer.shown_name, action=wish.service)
         try:
             self._call(peer, wish)
         except (UnknownName, TypeMismatch):     # the service may be new, or anew
             self._ros.look_again(lambda: self._call_at_last(peer, wish))
         except WsBridgeError as exc:
             self._apply(peer, peer.session.services.ended(wish.key, exc))
+        own = peer.session.login.rights.policy.own
+        if wish.service in (own.stop, own.clear_stop):  # after the call: no disk holds up a stop
+            # what follows in the audit log is what a node asks for: this one
+            peer.ledger.often('called', peer=peer.name, address=peer.link.address,
+                              name=peer.shown_name, action=wish.service)
 
     def _call_at_last(self, peer: Peer, wish: CallService) -> None:
         services = peer.session.services
