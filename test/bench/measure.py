@@ -156,9 +156,13 @@ NATIVE = Target('native', UNGATED, 'ws_bridge.v1', native('subscribe'), native('
 
 
 class Client:
-    """A blocking WebSocket client without checks, so that it costs little."""
+    """
+    A blocking WebSocket client without checks, so that it costs little.
 
-    def __init__(self, port: int, subprotocol: str | None) -> None:
+    :param waits: for the answer of the server; else :meth:`wait` has to be called.
+    """
+
+    def __init__(self, port: int, subprotocol: str | None, *, waits: bool = True) -> None:
         self.socket = socket.create_connection(('127.0.0.1', port), timeout=10)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
@@ -169,6 +173,15 @@ class Client:
             f'{base64.b64encode(os.urandom(16)).decode()}\r\n{offer}\r\n').encode())
         self.buffer = bytearray()
         self.parts: list[bytes] = []       # of a message that is not complete
+        if waits:
+            self.wait()
+
+    def wait(self) -> None:
+        """
+        Wait until the server has answered the handshake.
+
+        :raises ConnectionError: it refuses.
+        """
         while (end := self.buffer.find(b'\r\n\r\n')) < 0:
             self.buffer += self.socket.recv(65536)
         if b' 101 ' not in self.buffer[:40]:

@@ -14,7 +14,9 @@
 """Peers whose connection breaks, and who come back: over sockets, with nodes."""
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 import itertools
 from pathlib import Path
 from typing import Any
@@ -195,6 +197,31 @@ async def test_who_does_not_come_back(robot: Any) -> None:
         for entry in room._entries.values():
             entry.until = 0.0
         await async_wait_until(lambda: service.bridge.entity_count == 0)
+
+
+async def test_sessions_that_are_overdue_end_one_in_a_turn_of_the_loop() -> None:
+    """However many began to wait at once: somebody else drives."""
+    async with running_bridge(resume_time=30.0) as service, AsyncExitStack() as stack:
+        for _ in range(8):
+            peer = await stack.enter_async_context(native_peer(service))
+            await begin(peer)
+            await peer.ask('subscribe', topic='/x', type='std_msgs/msg/String')
+            await cut(peer)
+        resumption = service.bridge._resumption
+        await async_wait_until(lambda: resumption.waiting == 8)
+        waiting = [8]
+
+        def count() -> None:
+            waiting.append(resumption.waiting)
+            if waiting[-1]:
+                loop.call_soon(count)
+        for entry in resumption._room._entries.values():
+            entry.until = 0.0
+        loop = asyncio.get_running_loop()
+        count()
+        await async_wait_until(lambda: not waiting[-1])
+        assert max(before - after for before, after in itertools.pairwise(waiting)) == 1
+        assert service.bridge.entity_count == 0
 
 
 async def test_ten_losses_at_random_moments() -> None:

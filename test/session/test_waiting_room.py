@@ -84,10 +84,10 @@ def test_a_session_waits_for_a_time() -> None:
     waiting.issue('q', 'here', 0)
     assert waiting.leave('p', '1.2.3.4', 100.0) == []
     assert (len(waiting), waiting.owners()) == (1, ['here', 'peer'])
-    assert waiting.overdue(109.9) == []
+    assert waiting.overdue(109.9) is None
     assert waiting.find('p', secret, 109.9) == 'peer'
     assert is_gone(waiting, 'p', secret, 110.0)
-    assert waiting.overdue(110.0) == ['peer']
+    assert waiting.overdue(110.0) == 'peer'
     assert 'p' not in waiting
     assert 'q' in waiting
     waiting.forget('q')

@@ -233,6 +233,41 @@ async def test_many_readers_leave_time_for_others(make_server: MakeServer, dial:
     assert server.frames.index('stop') < 40
 
 
+async def test_many_ends_leave_time_for_others(make_server: MakeServer, dial: Dial) -> None:
+    """Who may drive something is taken note of at once; the others wait in line for their end."""
+    class Slow(Recorder):
+        """Takes longer for an end than there is time for in a turn."""
+
+        def closed(self, link: Link, code: int, reason: str) -> None:
+            super().closed(link, code, reason)
+            gone.append(link)
+            end = time.perf_counter() + 1.5 * SLICE
+            while time.perf_counter() < end:
+                pass
+
+    gone: list[Link] = []
+    server, turns = Slow(), [0]
+    port = (await make_server(listener=server)).port
+    for _ in range(30):
+        await dial(port)
+    await async_wait_until(lambda: len(server.links) == 30)
+    *others, urgent = server.links
+    urgent.websocket.is_urgent = lambda data: True
+    for link in (*others, urgent):
+        link.abort('all at once')
+
+    def count() -> None:
+        turns.append(len(gone))
+        if turns[-1] < 30:
+            loop.call_soon(count)
+    loop = asyncio.get_running_loop()
+    count()
+    await async_wait_until(lambda: len(gone) == 30)
+    # one before they notice how long it takes, and the one that is urgent
+    assert max(after - before for before, after in pairwise(turns)) <= 3
+    assert gone.index(urgent) < 4
+
+
 async def test_replies_leave_before_streams(make_server: MakeServer, dial: Dial) -> None:
     """A stop overtakes replies, also large ones; replies state, state streams."""
     server = Recorder()

@@ -18,6 +18,7 @@ The robot was stopped when the connection broke, and every lease has ended: thos
 """
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from functools import partial
 from typing import ClassVar
@@ -102,8 +103,14 @@ class Resumption(Unit):
         return True
 
     def tick(self) -> None:
-        """End the sessions that have waited for too long; called a few times a second."""
-        for peer in self._room.overdue(self._clock()):
+        """
+        End the sessions that have waited for too long; called a few times a second.
+
+        Many may have begun to wait at once: one is ended in a turn of the loop.
+        """
+        peer = self._room.overdue(self._clock())
+        if peer is not None:
+            asyncio.get_running_loop().call_soon(self.tick)
             self._end(peer, 'time')
 
     def make_room(self) -> bool:

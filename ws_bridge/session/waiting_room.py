@@ -149,10 +149,12 @@ class WaitingRoom(Generic[T]):
         """Forget a session: its peer does not come back."""
         self._entries.pop(name, None)
 
-    def overdue(self, now: float) -> list[T]:
-        """Return those that have waited for too long, which are forgotten."""
-        gone = [name for name in self._waiting() if now >= (self._entries[name].until or 0.0)]
-        return [self._entries.pop(name).owner for name in gone]
+    def overdue(self, now: float) -> T | None:
+        """Return the one that has waited longest, if it is for too long; it is forgotten."""
+        oldest = next(iter(self._waiting()), None)
+        if oldest is None or now < (self._entries[oldest].until or 0.0):
+            return None
+        return self._entries.pop(oldest).owner
 
     def give_way(self) -> T | None:
         """Return the one that has waited longest, which is forgotten, if any waits."""

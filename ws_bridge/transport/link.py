@@ -233,12 +233,14 @@ class Link(Outbound):
             self.keepalive.start()
             try:
                 await self._read(listener)
+                await self._wait_to_end()
             finally:
                 if self.is_open:       # the listener failed; who called closes the connection
                     self._ending = _INTERNAL_ERROR, 'internal error'
                     self.direct = None
                 self.queue.clear()
                 listener.closed(self, *self._outcome())
+            self._turns.note()
             await self.websocket.wait_closed()
         except asyncio.CancelledError:
             self.abort('cancelled')
@@ -291,6 +293,11 @@ class Link(Outbound):
             return
         finally:
             websocket.take = None
+
+    async def _wait_to_end(self) -> None:
+        """Wait in line where many end at once, but not if the peer may be driving something."""
+        if self._turns.are_over() and not self.websocket.is_urgent(b''):
+            await self._turns.wait(0.0)
 
     def _take(self, listener: Listener, frame: Frame, fence: float) -> bool:
         """
