@@ -596,11 +596,33 @@ async def questions(target: Target) -> Counter[str]:
         ask('schema', type='sensor_msgs/msg/PointCloud2'))))
 
 
+CROWD = 60
+"""So many come at once: nearly all that one address may have."""
+
+
 async def subscriptions(target: Target) -> Counter[str]:
     """Subscribe to names of its own, to more than it may, and leave."""
     return await say(target, (
         ask('subscribe', topic=f'/attacked_{number}', type='std_msgs/msg/String')
         for number in range(600)))
+
+
+async def leaves(target: Target) -> Counter[str]:
+    """Come as many, with as many subscriptions as it may have, and leave at once."""
+    outcomes: Counter[str] = Counter(closed=0)
+
+    async def come() -> Any:
+        peer = await target.inside()
+        for number in range(50):
+            await peer.send(ask('subscribe', topic=f'/attacked_{number}',
+                                type='std_msgs/msg/String'))
+        await peer.send(ask('gates'))
+        while json.loads(frame := await peer.recv())['metadata']['correlation_id'] != 'gates':
+            outcomes[code_of(frame)] += 1
+        return peer
+    for peer in await asyncio.gather(*(come() for _ in range(CROWD))):
+        peer.transport.abort()
+    return outcomes
 
 
 async def advertisements(target: Target) -> Counter[str]:
@@ -703,6 +725,7 @@ async def viewers_in_a_crowd(target: Target) -> Counter[str]:
 INSIDE: dict[str, tuple[Attack, str]] = {
     'questions': (questions, 'asks for names, types and reasons'),
     'subscriptions': (subscriptions, '600 topics of its own'),
+    'leaves': (leaves, '60 peers with 50 topics each, at once'),
     'advertisements': (advertisements, '120 topics, made and taken back'),
     'gates': (gates, '120 topics with a gate each, made and taken back'),
     'calls': (calls, '300 calls that nobody answers'),

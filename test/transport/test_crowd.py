@@ -29,6 +29,7 @@ from ws_bridge.addresses import is_in
 from ws_bridge.transport.crowd import client_address, Crowd
 from ws_bridge.transport.handshake import Handshake, host_fault
 from ws_bridge.transport.options import HttpReply, ServerOptions, Visitor
+from ws_bridge.transport.turns import Turns
 
 
 @pytest.mark.parametrize(('remote', 'forwarded', 'proxies', 'address'), [
@@ -75,7 +76,7 @@ async def test_a_rebound_name_is_refused(make_server: MakeServer, dial: Dial) ->
     assert (await http(server.port, lines + '\n\n'))[0] == 403
     await dial(server.port, origin=Origin('http://127.0.0.1'))
     options = ServerOptions()
-    handshake = Handshake(options, None, lambda: 0, Crowd(options))
+    handshake = Handshake(options, None, lambda: 0, Crowd(options), Turns())
     for host, status in (('evil.example', 421), ('192.168.1.7', None), (platform.node(), None)):
         visitor = Visitor('1.2.3.4', '/', {'host': host, 'origin': f'http://{host}'})
         reply = handshake._refuse(visitor, '192.168.1.7')

@@ -260,7 +260,7 @@ class Held(Turns):
     def are_over(self) -> bool:
         return True
 
-    def line_up(self, go: Callable[[], bool], before: float) -> float:
+    def line_up(self, go: Callable[[], bool], before: float, network: str) -> float:
         self.waiting.append(go)
         return before
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import partial
 from itertools import pairwise
 import logging
 import random
@@ -620,7 +621,7 @@ async def test_as_many_read_in_a_turn_as_there_is_time_for(cost: float) -> None:
     done: list[tuple[int, int]] = []
 
     async def read(number: int) -> None:
-        await turns.wait(float('-inf'))
+        await turns.wait(0.0, '')
         end = time.perf_counter() + cost
         while time.perf_counter() < end:
             pass
@@ -634,7 +635,80 @@ async def test_as_many_read_in_a_turn_as_there_is_time_for(cost: float) -> None:
     assert [number for number, _ in done] == list(range(30))
     used = {at for _, at in done}
     assert len(used) == 30 if cost else len(used) < 15
-    assert repr(turns) == '<Turns, 0 wait>'
+    assert repr(turns) == '<Turns, 0 wait, 0 begin or end>'
+
+
+async def test_many_of_one_place_do_not_keep_another_waiting() -> None:
+    """Each network has its turn, also where those in front take longer than expected."""
+    loop, turns = asyncio.get_running_loop(), Turns()
+    done: list[str] = []
+
+    async def read(network: str, times: int) -> None:
+        before = 0.0
+        for _ in range(times):
+            before = await turns.wait(before, network)
+            end = time.perf_counter() + 1.5 * SLICE
+            while time.perf_counter() < end:
+                pass
+            turns.note()
+            done.append(network)
+    crowd = [loop.create_task(read('crowd', 3)) for _ in range(20)]
+    await async_wait_until(lambda: len(done) >= 5)
+    before = len(done)
+    await read('other', 3)
+    places = [place for place, network in enumerate(done) if network == 'other']
+    # some of the crowd were called before it was known how long they take; then by turns
+    assert places[0] - before <= 8
+    assert max(after - earlier for earlier, after in pairwise(places)) <= 3
+    await asyncio.gather(*crowd)
+    assert len(done) == 63
+
+
+async def test_who_has_its_turn_does_not_wait_again() -> None:
+    """As long as there is time: what was parsed in line is handed on at once."""
+    turns = Turns()
+    are_over: list[bool] = []
+
+    def take(cost: float) -> bool:
+        are_over.append(turns.are_over())
+        end = time.perf_counter() + cost
+        while time.perf_counter() < end:
+            pass
+        are_over.append(turns.are_over())
+        return False
+    for cost in (0.0, 1.5 * SLICE):
+        turns.line_up(partial(take, cost), 0.0, '')
+        assert turns.are_over()
+    await async_wait_until(lambda: len(are_over) == 4)
+    assert are_over == [False, False, False, True]
+
+
+async def test_one_connection_begins_or_ends_in_a_turn() -> None:
+    """In order, after those that read; who does not wait any more keeps nobody."""
+    loop, turns = asyncio.get_running_loop(), Turns()
+    done: list[str] = []
+
+    async def change(name: str) -> None:
+        await turns.come_or_go()
+        done.append(name)
+
+    async def read() -> None:
+        await turns.wait(0.0, '')
+        turns.note()
+        done.append('read')
+    changes = [loop.create_task(change(name)) for name in 'abcd']
+    await asyncio.sleep(0)
+    assert repr(turns) == '<Turns, 0 wait, 4 begin or end>'
+    changes[1].cancel()
+    changes.append(loop.create_task(read()))
+    seen = []
+    while len(done) < 4:
+        await asyncio.sleep(0)
+        seen.append(len(done))
+    await asyncio.wait(changes)
+    assert [name for name in done if name != 'read'] == ['a', 'c', 'd']
+    assert max(after - before for before, after in pairwise([0, *seen])) <= 2
+    assert repr(turns) == '<Turns, 0 wait, 0 begin or end>'
 
 
 async def test_cancelling_a_served_link_cuts_it(make_server: MakeServer, dial: Dial,

@@ -241,7 +241,8 @@ class WebSocketInterface(CommunicationProtocol):
         try:
             self._listening = await listen(
                 self._settings, self._server_options, self._handle_client_connection,
-                lambda: self._connections.make_room(self._server_options.max_peers))
+                lambda: self._connections.make_room(self._server_options.max_peers),
+                self._connections.turns)
         except TransportError as exc:
             self._fail(exc, is_said=self._listener is not self._conversation)
             return False

@@ -42,11 +42,15 @@ _TRAFFIC = {'messages_sent': 'messages_out', 'messages_received': 'messages_in',
 
 
 class Connections:
-    """Iterates over the links that are open, in the order in which they were opened."""
+    """
+    Iterates over the links that are open, in the order in which they were opened.
+
+    :ivar turns: the line in which all connections wait.
+    """
 
     def __init__(self) -> None:
         self._links: dict[Connection, Link] = {}
-        self._turns = Turns()
+        self.turns = Turns()
         self._rounds = Rounds()
         self._arriving = Arriving(self._address_of, self._end_message, self._give_back_soon)
         self._giving_back: asyncio.TimerHandle | None = None
@@ -73,7 +77,7 @@ class Connections:
             ping_interval: float) -> Link:
         """Make the link of a new connection."""
         assert isinstance(websocket, Fenced)
-        link = Link(websocket, options, dialled=dialled, turns=self._turns, rounds=self._rounds,
+        link = Link(websocket, options, dialled=dialled, turns=self.turns, rounds=self._rounds,
                     ping_interval=ping_interval)
         self._links[websocket] = link
         websocket.arriving = self._arriving

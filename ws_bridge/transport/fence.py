@@ -80,7 +80,8 @@ class Fenced(Base):
         the message itself where it is large, or :data:`END`: what is received is empty then.
     :ivar is_client: whether this side opened it; ``is_direct``: no proxy is known to be between.
     :ivar turns: the line in which what came waits to be parsed, while there is much of others;
-        ``None`` = it is parsed at once.
+        ``None`` = it is parsed at once. ``network``: from where the peer is connected.
+        ``waited``: when it waited in line the last time, loop time, s.
     :ivar arriving: counts what comes of large messages.
     :ivar is_urgent: tells whether a message passes the line; asked of ``b''``, whether everything
         does that comes now.
@@ -98,6 +99,8 @@ class Fenced(Base):
     fence = UNKNOWN
     fences: deque[tuple[float, Large | None]]
     turns: Turns | None = None
+    network = ''
+    waited = float('-inf')
     arriving: Arriving | None = None
     is_urgent: Callable[[str | bytes], bool]
     take: Callable[[Frame, float], bool] | None = None
@@ -112,7 +115,6 @@ class Fenced(Base):
         self._gathering: Gathering | None = None
         self._cutter = Cutter(self.protocol)
         self._unparsed: deque[bytes | memoryview] = deque()
-        self._waited = 0.0
         self._has_ended = False
         self._cut: asyncio.TimerHandle | None = None
         self.on_change = ignore
@@ -144,7 +146,7 @@ class Fenced(Base):
         self._unparsed.append(data)
         self.transport.pause_reading()
         if len(self._unparsed) == 1:
-            self._waited = turns.line_up(self._parse_next, self._waited)
+            self.waited = turns.line_up(self._parse_next, self.waited, self.network)
 
     def eof_received(self) -> None:
         self._parse_all()
@@ -218,7 +220,7 @@ class Fenced(Base):
                 self._unparsed.appendleft(memoryview(data)[size:])
             super().data_received(bytes(data[:size]))
         if self._unparsed and self.turns is not None:
-            self._waited = self.turns.line_up(self._parse_next, self._waited)
+            self.waited = self.turns.line_up(self._parse_next, self.waited, self.network)
         elif not self.recv_messages.paused:
             self.transport.resume_reading()
         return False

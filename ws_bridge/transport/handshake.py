@@ -37,6 +37,7 @@ from ws_bridge.transport.endpoint import address_host
 from ws_bridge.transport.link import plain_headers
 from ws_bridge.transport.options import HttpReply, HttpStreaming, ServerOptions, Visitor
 from ws_bridge.transport.streaming import HttpStream
+from ws_bridge.transport.turns import Turns
 
 if TYPE_CHECKING:
     from websockets.asyncio.server import ServerConnection
@@ -66,20 +67,23 @@ class Handshake:
     :param token: the bearer token that every peer must present; ``None`` = none.
     :param peers: returns how many peers are connected.
     :param crowd: counts the connections.
+    :param turns: in which they come.
     """
 
     def __init__(self, options: ServerOptions, token: str | None,
-                 peers: Callable[[], int], crowd: Crowd) -> None:
+                 peers: Callable[[], int], crowd: Crowd, turns: Turns) -> None:
         self._options = options
         self._token = token
         self._peers = peers
         self._crowd = crowd
+        self._turns = turns
         self._said = -SAID_EACH
         self._delivering: set[asyncio.Task[None]] = set()
 
     async def process_request(self, connection: ServerConnection,
                               request: Request) -> Response | None:
         """Answer what is refused, or no WebSocket at all; ``None`` lets the handshake go on."""
+        await self._turns.come_or_go()
         try:
             return await self._answer(connection, request)
         except Exception:

@@ -29,6 +29,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 
+from ws_bridge.addresses import network_of
 from ws_bridge.protocol.types import Priority
 from ws_bridge.transport.endpoint import address_host, join_host_port
 from ws_bridge.transport.fence import END, Keepalive, Pace, UNKNOWN
@@ -109,6 +110,7 @@ class Link(Outbound):
         #: Where the peer is, without a port; and what the server's ``admit`` hook returned.
         self.address: str = getattr(websocket, 'client_address', '') or \
             self.remote.rpartition(':')[0]
+        websocket.network = network_of(self.address)
         self.admitted: Any = getattr(websocket, 'admitted', None)
         self.subprotocol: str | None = websocket.subprotocol
         self.opened_at = self.last_activity = time.time()
@@ -258,7 +260,6 @@ class Link(Outbound):
         websocket, turns = self.websocket, self._turns
         receive, fences = websocket.recv, websocket.fences
         end = time.perf_counter() + TURN
-        waited = 0.0
         take = partial(self._take, listener)
         try:
             while True:
@@ -276,7 +277,7 @@ class Link(Outbound):
                     await self._resumed.wait()
                     end = time.perf_counter() + TURN
                 if turns.are_over() and (large or not websocket.is_urgent(data)):
-                    waited = await turns.wait(waited)
+                    websocket.waited = await turns.wait(websocket.waited, websocket.network)
                     end = time.perf_counter() + TURN
                 self.fence = fence
                 if self._ending is None:
@@ -296,8 +297,8 @@ class Link(Outbound):
 
     async def _wait_to_end(self) -> None:
         """Wait in line where many end at once, but not if the peer may be driving something."""
-        if self._turns.are_over() and not self.websocket.is_urgent(b''):
-            await self._turns.wait(0.0)
+        if not self.websocket.is_urgent(b''):
+            await self._turns.come_or_go()
 
     def _take(self, listener: Listener, frame: Frame, fence: float) -> bool:
         """

@@ -32,6 +32,7 @@ from ws_bridge.transport.handshake import Handshake, SERVER
 from ws_bridge.transport.options import ServerOptions
 from ws_bridge.transport.settings import ConnectionSettings
 from ws_bridge.transport.tls_server import TlsProtocol, TlsTurns
+from ws_bridge.transport.turns import Turns
 
 ACCEPTED_AT_ONCE = 1
 """
@@ -72,16 +73,17 @@ class Listening:
 
 async def listen(settings: ConnectionSettings, options: ServerOptions,
                  handler: Callable[[ServerConnection], Awaitable[None]],
-                 peers: Callable[[], int]) -> Listening:
+                 peers: Callable[[], int], turns: Turns) -> Listening:
     """
     Bind the port, and the further ones, and accept peers.
 
     :param handler: serves one connection; it is closed when the handler returns.
     :param peers: returns how many peers are connected.
+    :param turns: in which they come.
     :raises ConnectFailed: if the address cannot be bound.
     """
     crowd = Crowd(options)
-    turns = TlsTurns(asyncio.get_running_loop())
+    tls_turns = TlsTurns(asyncio.get_running_loop())
     tls = options.tls or settings.tls
     arguments = link_arguments(settings, options)
     if options.handshake_timeout is not None:
@@ -91,14 +93,14 @@ async def listen(settings: ConnectionSettings, options: ServerOptions,
         connection = CountedConnection(*args, **kwargs)
         connection.crowd = crowd
         return connection if tls is None else TlsProtocol(
-            connection, tls, turns, arguments['open_timeout'], options.close_timeout)
+            connection, tls, tls_turns, arguments['open_timeout'], options.close_timeout)
 
     async def serve_one(connection: ServerConnection) -> None:
         if isinstance(connection, CountedConnection) and connection.ticket is not None:
             crowd.joined(connection.ticket)
             await handler(connection)
 
-    handshake = Handshake(options, settings.token, peers, crowd)
+    handshake = Handshake(options, settings.token, peers, crowd, turns)
     bound = await _bind_all(settings.endpoint.host,
                             (settings.endpoint.port, *options.more_ports), crowd)
     servers: list[Server] = []

@@ -16,8 +16,10 @@ Who reads next: with many sockets to read, the loop does other things between tw
 
 asyncio reads all sockets that have something, and runs their readers, in one turn of the loop.
 Here they wait in line once they have used :data:`SLICE` together; then some go on each turn, as
-many as are expected to read in that time. Who has not waited lately comes before who has: one that
-says little does not wait for those that say much. What is urgent passes the line.
+many as are expected to read in that time. Each network has two lines, and one of each goes on by
+turns: many connections from one place do not keep others waiting. In the one stand those who have
+not waited lately: who says little does not wait for those of its network that say much. What is
+urgent passes the lines. Connections that begin or end have a line too.
 """
 from __future__ import annotations
 
@@ -33,62 +35,68 @@ GAP = 0.0005
 MOST = 64
 """So many readers go on in one turn at most."""
 LATELY = 1.0
-"""Who waited at most so long ago, s, comes after who did not."""
+"""Who waited at most so long ago, s, stands in the line of those that say much."""
+
+_Key = tuple[str, bool]
+"""A line: the network, and whether those in it have waited lately."""
 
 
 class Turns:
-    """The line in which all sockets and their readers wait (loop thread)."""
+    """The lines in which all sockets and their readers wait (loop thread)."""
 
-    __slots__ = ('_again', '_begin', '_cost', '_first', '_is_scheduled', '_is_unused', '_last',
-                 '_waiting')
+    __slots__ = ('_again', '_begin', '_changing', '_cost', '_is_calling', '_is_scheduled',
+                 '_is_unused', '_last', '_lines')
 
     def __init__(self) -> None:
         self._begin = self._last = 0.0
         self._cost = SLICE / 8      # about so long one takes
         self._is_unused = False     # nobody has gone on in this turn
-        self._again: deque[Callable[[], bool]] = deque()    # whose turn was over before it came
-        self._first: deque[Callable[[], bool]] = deque()
-        self._waiting: deque[Callable[[], bool]] = deque()
+        self._is_calling = False    # what asks now has its turn
         self._is_scheduled = False
+        #: The one whose turn is next is in front.
+        self._lines: dict[_Key, deque[Callable[[], bool]]] = {}
+        self._again: list[tuple[_Key, Callable[[], bool]]] = []     # whose turn was over too early
+        self._changing: deque[asyncio.Future[None]] = deque()
 
     def __repr__(self) -> str:
-        return f'<Turns, {len(self._again) + len(self._first) + len(self._waiting)} wait>'
+        waiting = sum(map(len, self._lines.values())) + len(self._again)
+        return f'<Turns, {waiting} wait, {len(self._changing)} begin or end>'
 
     def are_over(self) -> bool:
         """Whether the next one has to wait."""
         now = time.perf_counter()
+        if self._is_calling:
+            return now > self._begin + SLICE
         if now > self._last + GAP:
             self._begin = self._last = now
-        return self._is_line or now > self._begin + SLICE
+        return bool(self._lines or self._again) or now > self._begin + SLICE
 
     def note(self) -> None:
         """Note that something was just read."""
         before, self._last = self._last, time.perf_counter()
         self._cost += (min(self._last - before, SLICE) - self._cost) / 8
 
-    @property
-    def _is_line(self) -> bool:
-        return bool(self._again or self._first or self._waiting)
-
-    def line_up(self, go: Callable[[], bool], before: float) -> float:
+    def line_up(self, go: Callable[[], bool], before: float, network: str) -> float:
         """
         Have something called when its turn comes.
 
         :param go: tells whether a reader goes on by it.
         :param before: when the same socket waited the last time, loop time, s.
+        :param network: from where it is connected.
         :return: when it waits now.
         """
         loop = asyncio.get_running_loop()
         now = loop.time()
-        (self._waiting if now < before + LATELY else self._first).append(go)
+        self._lines.setdefault((network, now < before + LATELY), deque()).append(go)
         self._schedule(loop)
         return now
 
-    async def wait(self, before: float) -> float:
+    async def wait(self, before: float, network: str) -> float:
         """
         Wait in line.
 
-        :param before: when the reader waited the last time, loop time, s.
+        :param before: when the same socket waited the last time, loop time, s.
+        :param network: from where it is connected.
         :return: when it began to wait now.
         """
         loop = asyncio.get_running_loop()
@@ -99,15 +107,27 @@ class Turns:
                 return False
             turn.set_result(None)
             return True
-        now = self.line_up(go, before)
+        now = self.line_up(go, before, network)
         await turn
         while not self._is_unused and time.perf_counter() > self._begin + SLICE:
             turn = loop.create_future()     # those before it took longer than expected
-            self._again.append(go)
+            self._again.append(((network, now < before + LATELY), go))
             self._schedule(loop)
             await turn
         self._is_unused = False
         return now
+
+    async def come_or_go(self) -> None:
+        """
+        Wait until a connection may begin or end: one in a turn of the loop, after those that read.
+
+        Who comes finds that those have left who ended before.
+        """
+        loop = asyncio.get_running_loop()
+        turn = loop.create_future()
+        self._changing.append(turn)
+        self._schedule(loop)
+        await turn
 
     def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
         if not self._is_scheduled:
@@ -120,16 +140,41 @@ class Turns:
         now = time.perf_counter()
         if now > self._last + GAP:
             self._begin = now       # else what was read before in this turn counts too
-        self._first.extendleft(reversed(self._again))
-        self._again.clear()
+        if self._again:
+            self._put_in_front()
         readers = SLICE / max(self._cost, SLICE / MOST)
+        self._is_calling = True
         try:
-            while line := self._first or self._waiting:
-                readers -= line.popleft()()
+            while self._lines:
+                readers -= self._take()()
                 if readers < 1 or time.perf_counter() > self._begin + SLICE:
                     break
+            while self._changing:
+                turn = self._changing.popleft()
+                if not turn.done():     # else it was cancelled
+                    turn.set_result(None)
+                    break
         finally:
-            if self._is_line:
+            self._is_calling = False
+            if self._lines or self._changing:
                 self._schedule(loop)
             self._begin = self._last = time.perf_counter()
             self._is_unused = True
+
+    def _put_in_front(self) -> None:
+        """Let those come first whose turn was over before they came."""
+        later, self._lines = self._lines, {}
+        for key, go in self._again:
+            self._lines.setdefault(key, deque()).append(go)
+        self._again.clear()
+        for key, line in later.items():
+            self._lines.setdefault(key, deque()).extend(line)
+
+    def _take(self) -> Callable[[], bool]:
+        """Return what is next: of the line in front, which is the last one then."""
+        key = next(iter(self._lines))
+        line = self._lines.pop(key)
+        go = line.popleft()
+        if line:
+            self._lines[key] = line
+        return go
