@@ -45,6 +45,18 @@ class WsBridgeError(Exception):
         return f'{self.field}: {self.message}' if self.field else self.message
 
 
+def forget_place(fault: BaseException | None) -> None:
+    """
+    Forget where an exception, and those behind it, were raised.
+
+    The frames of a traceback hold the message, and what an exception is kept in holds the frames:
+    it would all stay until the garbage is collected.
+    """
+    while fault is not None:
+        fault.__traceback__ = None
+        fault = fault.__cause__ or fault.__context__
+
+
 class ConfigError(WsBridgeError):
     """
     A parameter, mapping file or interface configuration is wrong.

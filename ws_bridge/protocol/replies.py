@@ -26,7 +26,7 @@ from typing import Any, ClassVar, Literal
 
 from ws_bridge.config import Limits
 from ws_bridge.config.roles import Use
-from ws_bridge.errors import WsBridgeError
+from ws_bridge.errors import forget_place, WsBridgeError
 from ws_bridge.protocol.operations import (
     About,
     Encoding,
@@ -1016,6 +1016,9 @@ class Failed:
     error: WsBridgeError
     about: About | None = None
     subscription: tuple[str, Encoding] | None = None
+
+    def __post_init__(self) -> None:
+        forget_place(self.error)
 
 
 @dataclass(frozen=True, slots=True)

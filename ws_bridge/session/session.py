@@ -20,7 +20,7 @@ itself only finds the part that an operation is for.
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sized
 from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
@@ -93,10 +93,13 @@ class Session:
         self.subscriptions = PeerSubscriptions(settings, names, login, camera_of)
         self.publications = PeerPublications(settings, names, login, gates, self.clock)
         check_lease = partial(gates.check, peer, self.lease_mode)
+        hosted: list[Sized] = []    # both parts count them, and refer to nothing that refers back
+        self._hosted_count: Callable[[], int] = lambda: sum(map(len, hosted))
         self.services = PeerServices(peer, settings, names, login, check_lease, self.clock,
                                      self._hosted_count)
         self.actions = PeerActions(peer, settings, names, login, check_lease, self.clock,
                                    self._hosted_count)
+        hosted += self.services.hosted, self.actions.hosted
         self.parameters = PeerParameters(settings, login)
         self._parts: tuple[Part, ...] = (
             self.subscriptions, self.publications, self.services, self.actions, self.parameters,
@@ -109,9 +112,6 @@ class Session:
         return (f'Session({self.peer}, {self.dialect}, name={self.name!r}, '
                 f'{self.subscriptions!r}, {self.publications!r}, {self.services!r}, '
                 f'{self.actions!r})')
-
-    def _hosted_count(self) -> int:
-        return len(self.services.hosted) + len(self.actions.hosted)
 
     # ---- operations
 

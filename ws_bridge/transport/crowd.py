@@ -25,6 +25,7 @@ from typing import Any
 from websockets.asyncio.server import ServerConnection
 
 from ws_bridge.addresses import is_address, is_in, network_of
+from ws_bridge.errors import forget_place
 from ws_bridge.transport.fence import Fenced, ignore
 from ws_bridge.transport.options import RefusedHook, ServerOptions
 
@@ -249,13 +250,10 @@ class CountedConnection(Fenced, ServerConnection):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         forget_itself(self.transport)
-        # Tracebacks hold the message that was too large, until the garbage is collected.
-        faults = self.protocol.parser_exc, self.protocol.handshake_exc
-        for each in faults:
-            fault: BaseException | None = each
-            while fault is not None:
-                fault.__traceback__ = None
-                fault = fault.__cause__ or fault.__context__
+        for fault in (self.protocol.parser_exc, self.protocol.handshake_exc):
+            forget_place(fault)
+        self._cutter.end()
+        vars(self.protocol).pop('select_subprotocol', None)
 
 
 def forget_itself(transport: asyncio.BaseTransport | None) -> None:

@@ -68,6 +68,10 @@ def ignore() -> None:
     """Do nothing."""
 
 
+def _never(data: object) -> bool:
+    return False
+
+
 class Fenced(Base):
     """
     A connection that knows of each message since when, at the earliest, it can have been sent.
@@ -111,7 +115,7 @@ class Fenced(Base):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         heed_socket(transport)
         self.fences = deque()
-        self.is_urgent = lambda data: False
+        self.is_urgent = _never
         self._gathering: Gathering | None = None
         self._cutter = Cutter(self.protocol)
         self._unparsed: deque[bytes | memoryview] = deque()
@@ -140,6 +144,10 @@ class Fenced(Base):
             super().data_received(data[:SOME])
             turns.note()
             self._wait_with(memoryview(data)[SOME:], turns)
+
+    def forget_link(self) -> None:
+        """Call nothing of a link any more; it has ended."""
+        self.take, self.on_change, self.is_urgent = None, ignore, _never
 
     def _wait_with(self, data: bytes | memoryview, turns: Turns) -> None:
         """Have data parsed later, and read no more before."""
@@ -372,8 +380,9 @@ class Keepalive:
             self._rounds.add(self._look, self._check)
 
     def stop(self) -> None:
-        """Ask no more."""
+        """Ask no more, and forget whom to tell."""
         self._rounds.discard(self._look, self._check)
+        self._end = ignore
 
     def leave_unjudged(self) -> None:
         """Ask, but let others say what it means that nothing is answered."""

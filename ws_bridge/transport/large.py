@@ -255,6 +255,11 @@ class Cutter:
     def __repr__(self) -> str:
         return f'<Cutter, {self.left} bytes left>'
 
+    def end(self) -> None:
+        """End the parser, for nothing comes any more: it and what it reads refer to each other."""
+        self._protocol.parser.close()
+        vars(self._reader).pop('read_exact', None)
+
     @property
     def ahead(self) -> int:
         """So many of the bytes that come next are of the frame that has begun, at least."""

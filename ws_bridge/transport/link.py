@@ -254,6 +254,9 @@ class Link(Outbound):
         tasks = [task for task in (self._writer, self._closer) if task is not None]
         if tasks:
             await asyncio.wait(tasks)
+        # Without cycles, all of it is freed now: to look for the garbage of many takes long.
+        self._stall.forget()
+        self.websocket.forget_link()
 
     async def _read(self, listener: Listener) -> None:
         """Hand on what comes: at once while nothing waits, else from the queue, in its turn."""

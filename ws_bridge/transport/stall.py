@@ -68,6 +68,11 @@ class Stall:
             self._timer.cancel()
             self._timer = None
 
+    def forget(self) -> None:
+        """Refer to the link no more; it has ended."""
+        self.stop()
+        del self._link
+
     def _signs(self) -> tuple[float, ...]:
         link = self._link
         return (link.messages_out, link.bytes_out,
