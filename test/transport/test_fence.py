@@ -40,7 +40,7 @@ from support.transport_support import (
 from websockets.asyncio.server import serve, ServerConnection
 
 from ws_bridge.transport import fence as fence_module
-from ws_bridge.transport.fence import Keepalive, LINGER, MAX_UNANSWERED, Pace, SOME, UNKNOWN
+from ws_bridge.transport.fence import FEW, Keepalive, LINGER, MAX_UNANSWERED, Pace, SOME, UNKNOWN
 from ws_bridge.transport.link import Link
 from ws_bridge.transport.options import ClientOptions, ServerOptions
 from ws_bridge.transport.rounds import Rounds
@@ -256,13 +256,15 @@ class Held(Turns):
     def __init__(self) -> None:
         super().__init__()
         self.waiting: list[Callable[[], bool]] = []
+        self.before: list[float] = []
 
     def are_over(self) -> bool:
         return True
 
     def line_up(self, go: Callable[[], bool], before: float) -> float:
         self.waiting.append(go)
-        return before
+        self.before.append(before)
+        return 1.0
 
 
 async def test_what_waits_to_be_parsed_is_not_lost(make_server: MakeServer, bare: Bare) -> None:
@@ -273,6 +275,7 @@ async def test_what_waits_to_be_parsed_is_not_lost(make_server: MakeServer, bare
     await async_wait_until(lambda: len(server.links) == 3)
     for link in server.links:
         link.websocket.turns = held
+        link.websocket._is_little = lambda data: False
     server.links[2].websocket.is_urgent = lambda data: True
     for peer in peers:
         await peer.send(masked(TEXT, b'1'))
@@ -289,6 +292,71 @@ async def test_what_waits_to_be_parsed_is_not_lost(make_server: MakeServer, bare
         return len(server.frames) == 7
     await async_wait_until(go_on)
     assert server.frames[4:] == ['1', '2', '3']
+
+
+def has_stop(data: str | bytes) -> bool:
+    return ('stop' if isinstance(data, str) else b'stop') in data
+
+
+async def test_a_stop_waits_in_no_line(make_server: MakeServer, bare: Bare,
+                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor what its peer sent before it, which stands in line; what follows it waits."""
+    server, held = Recorder(), Held()
+    monkeypatch.setattr('ws_bridge.transport.connections.Turns', lambda: held)
+    peer = await bare((await make_server(listener=server)).port)
+    (await server.link()).websocket.is_urgent = has_stop
+    await peer.send(masked(TEXT, b'before'))
+    await async_wait_until(lambda: held.waiting)
+    assert not server.frames
+    await peer.send(masked(TEXT, b'more') + masked(TEXT, b'stop'))
+    await async_wait_until(lambda: server.frames == ['before', 'more', 'stop'], 5.0)
+    await peer.send(masked(TEXT, b'after'))
+    await async_wait_until(lambda: len(held.waiting) == 2)
+    held.waiting.pop()()
+    await async_wait_until(lambda: server.frames[3:] == ['after'])
+    assert repr((await server.link()).websocket.place) == '<Spot, waited at 1>'
+    monkeypatch.setattr(Held, 'are_over', Turns.are_over)       # for its end
+
+
+FRAME = masked(TEXT, b'stop')
+
+
+@pytest.mark.parametrize(('data', 'waits'), [
+    (FRAME, False), (FRAME * FEW, False), (masked(TEXT, b'x' * 300), False),
+    (FRAME * (FEW + 1), True), (FRAME[:-1], True), (FRAME[:1], True), (FRAME + FRAME[:3], True),
+    (FRAME + FRAME[:-1], True), (masked(TEXT, b'x' * SOME), True)])
+async def test_a_few_whole_frames_are_parsed_at_once(make_server: MakeServer, bare: Bare,
+                                                     data: bytes, waits: bool) -> None:
+    """A stop may be among them; but not if there are many, or they end or begin elsewhere."""
+    server, held = Recorder(), Held()
+    await bare((await make_server(listener=server)).port)
+    websocket = (await server.link()).websocket
+    websocket.turns = held
+    websocket.data_received(data)
+    assert bool(held.waiting) == waits
+    while held.waiting:
+        held.waiting.pop()()
+    websocket.is_urgent = lambda data: True     # a frame may have begun by now
+    websocket.data_received(masked(TEXT, b'x' * SOME)[:3])
+    websocket.is_urgent = lambda data: False
+    websocket.data_received(FRAME)              # bytes of that one
+    assert len(held.waiting) == 1
+
+
+async def test_who_drives_comes_before_who_has_waited_lately(make_server: MakeServer,
+                                                             bare: Bare) -> None:
+    """With what is too much to be parsed at once, such as one command of 6 kB."""
+    server, held = Recorder(), Held()
+    await bare((await make_server(listener=server)).port)
+    websocket = (await server.link()).websocket
+    websocket.turns = held
+    for is_urgent in (True, True, False, False):
+        websocket.is_urgent = lambda data, is_urgent=is_urgent: is_urgent
+        websocket.data_received(masked(TEXT, b'x' * 6000))
+        while held.waiting:
+            held.waiting.pop()()
+    assert held.before == [0.0, 0.0, 1.0, 1.0, 1.0, 1.0]
+    await async_wait_until(lambda: server.frames == ['x' * 6000] * 4)
 
 
 @pytest.mark.parametrize('is_urgent', [True, False])
@@ -326,7 +394,7 @@ async def test_the_answer_to_a_ping_waits_in_no_line(make_server: MakeServer, ba
     server, held = Fences(), Held()
     peer = await bare((await make_server(listener=server)).port)
     websocket = (await server.link()).websocket
-    websocket.turns = held
+    websocket.turns, websocket._is_little = held, lambda data: False
     websocket.send_fence()
     websocket.data_received(masked(PONG, await peer.next_ping()))
     assert not websocket._pings and not held.waiting

@@ -53,7 +53,7 @@ from ws_bridge.transport.framing import PIECE, StreamFrame
 from ws_bridge.transport.link import address_text, Link
 from ws_bridge.transport.options import ClientOptions, ServerOptions
 from ws_bridge.transport.rounds import Rounds
-from ws_bridge.transport.turns import SLICE, Turns
+from ws_bridge.transport.turns import SLICE, Spot, Turns
 
 BIG = bytes(256 * 1024)
 
@@ -620,7 +620,7 @@ async def test_as_many_read_in_a_turn_as_there_is_time_for(cost: float) -> None:
     done: list[tuple[int, int]] = []
 
     async def read(number: int) -> None:
-        await turns.wait(float('-inf'))
+        await turns.wait(Spot())
         end = time.perf_counter() + cost
         while time.perf_counter() < end:
             pass

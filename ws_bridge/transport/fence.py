@@ -33,7 +33,7 @@ from websockets.streams import StreamReader
 from ws_bridge.transport.large import Arriving, Cutter, EMPTY, Gathering, Large, Pieces, TOO_MANY
 from ws_bridge.transport.rounds import Rounds
 from ws_bridge.transport.tls import heed_socket
-from ws_bridge.transport.turns import Turns
+from ws_bridge.transport.turns import Spot, Turns
 from ws_bridge.transport.window import Kernel, Window
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ LINGER = 10.0
 """For how long after its last command a peer is pinged fast, s."""
 SOME = 4096
 """So many bytes are parsed at once, unless they are of one frame: 700 empty frames take 5 ms."""
+FEW = 4
+"""So many frames, in that many bytes, are parsed without a wait: one of them may be a stop."""
 END = Large([], is_text=False)
 """Stands for what ends what the peer sends: its close frame, or else the end of the stream."""
 _LOOKS = 8
@@ -59,6 +61,8 @@ _PING = bytes((0x89, _SIZE))
 """What is in front of the payload in a ping of a server (RFC 6455 5.2)."""
 _PONG = bytes((0x8A, 0x80 | _SIZE))
 """What is in front of mask and payload in the pong of a client."""
+_MASKED_HEAD = 6
+"""Bytes before the payload of a small frame of a client."""
 _PONG_SIZE = len(_PONG) + 4 + _SIZE
 _BETWEEN_FRAMES = getattr(StreamReader.at_eof, '__code__', None)
 """What the parser of ``websockets`` waits in when all that it has got were whole frames."""
@@ -81,6 +85,7 @@ class Fenced(Base):
     :ivar is_client: whether this side opened it; ``is_direct``: no proxy is known to be between.
     :ivar turns: the line in which what came waits to be parsed, while there is much of others;
         ``None`` = it is parsed at once.
+    :ivar place: of its reader in line: it hurries as soon as something urgent is to be received.
     :ivar arriving: counts what comes of large messages.
     :ivar is_urgent: tells whether a message passes the line; asked of ``b''``, whether everything
         does that comes now.
@@ -98,6 +103,7 @@ class Fenced(Base):
     fence = UNKNOWN
     fences: deque[tuple[float, Large | None]]
     turns: Turns | None = None
+    place: Spot
     arriving: Arriving | None = None
     is_urgent: Callable[[str | bytes], bool]
     take: Callable[[Frame, float], bool] | None = None
@@ -108,6 +114,7 @@ class Fenced(Base):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         heed_socket(transport)
         self.fences = deque()
+        self.place = Spot()
         self.is_urgent = lambda data: False
         self._gathering: Gathering | None = None
         self._cutter = Cutter(self.protocol)
@@ -129,7 +136,8 @@ class Fenced(Base):
             super().data_received(data)
         elif len(data) == _PONG_SIZE and not self._unparsed and self._take_pong(data):
             turns.note()        # to wait in line would take longer
-        elif self._unparsed or (turns.are_over() and not self.is_urgent(b'')):
+        elif self._unparsed or (turns.are_over() and not self.is_urgent(b'')
+                                and not self._is_little(data)):
             self._wait_with(data, turns)
         elif len(data) <= SOME or self._cutter.ahead >= len(data):
             super().data_received(data)
@@ -144,7 +152,25 @@ class Fenced(Base):
         self._unparsed.append(data)
         self.transport.pause_reading()
         if len(self._unparsed) == 1:
-            self._waited = turns.line_up(self._parse_next, self._waited)
+            self._line_up(turns)
+
+    def _line_up(self, turns: Turns) -> None:
+        """Have some parsed when it is its turn: who drives comes before who has waited lately."""
+        self._waited = turns.line_up(
+            self._parse_next, 0.0 if self.is_urgent(b'') else self._waited)
+
+    def _is_little(self, data: bytes) -> bool:
+        """Whether data are a few small frames, whole ones."""
+        if self.is_client or len(data) > SOME or not self._is_between_frames:
+            return False
+        at = 0
+        for _ in range(FEW):
+            size = data[at + 1] & 0x7F if at + 1 < len(data) else 0
+            at += _MASKED_HEAD + size if size < 126 else \
+                _MASKED_HEAD + 2 + int.from_bytes(data[at + 2:at + 4], 'big')
+            if at >= len(data):
+                break
+        return at == len(data)
 
     def eof_received(self) -> None:
         self._parse_all()
@@ -218,7 +244,7 @@ class Fenced(Base):
                 self._unparsed.appendleft(memoryview(data)[size:])
             super().data_received(bytes(data[:size]))
         if self._unparsed and self.turns is not None:
-            self._waited = self.turns.line_up(self._parse_next, self._waited)
+            self._line_up(self.turns)
         elif not self.recv_messages.paused:
             self.transport.resume_reading()
         return False
@@ -241,6 +267,8 @@ class Fenced(Base):
             if take is not None and not self.fences and take(event, fence):
                 return
             self.fences.append((fence, None))
+            if len(event.data) <= SOME and self.is_urgent(bytes(event.data)):
+                self.place.hurry()      # with what came before it
         elif event.opcode is Opcode.CONT:
             self._gather(event)
             return
@@ -281,14 +309,8 @@ class Fenced(Base):
 
         :return: whether it was one; else nothing was done.
         """
-        if self.is_client or not data.startswith(_PONG) or self._cutter.left \
-                or self.protocol.state is not State.OPEN:
-            return False
-        waits: Any = self.protocol.parser
-        while (inner := getattr(waits, 'gi_yieldfrom', None)) is not None:
-            waits = inner
-        if getattr(waits, 'gi_code', waits) is not _BETWEEN_FRAMES:
-            return False        # these are bytes of another frame
+        if self.is_client or not data.startswith(_PONG) or not self._is_between_frames:
+            return False        # or these are bytes of another frame
         payload = (int.from_bytes(data[6:], 'big')
                    ^ int.from_bytes(data[2:6] * 2, 'big')).to_bytes(_SIZE, 'big')
         ping = self._pings.get(payload)
@@ -297,6 +319,16 @@ class Fenced(Base):
         self.fence = max(self.fence, ping[1])
         self.acknowledge_pings(payload)
         return True
+
+    @property
+    def _is_between_frames(self) -> bool:
+        """Whether the parser waits for the beginning of a frame."""
+        if self._cutter.left or self.protocol.state is not State.OPEN:
+            return False
+        waits: Any = self.protocol.parser
+        while (inner := getattr(waits, 'gi_yieldfrom', None)) is not None:
+            waits = inner
+        return getattr(waits, 'gi_code', waits) is _BETWEEN_FRAMES
 
     def send_fence(self) -> None:
         """

@@ -42,7 +42,7 @@ from ws_bridge.transport.large import (
 )
 from ws_bridge.transport.outbound import Outbound
 from ws_bridge.transport.rounds import Rounds
-from ws_bridge.transport.turns import Turns
+from ws_bridge.transport.turns import Spot, Turns
 
 if TYPE_CHECKING:
     from ws_bridge.transport.fence import Fenced
@@ -258,7 +258,7 @@ class Link(Outbound):
         websocket, turns = self.websocket, self._turns
         receive, fences = websocket.recv, websocket.fences
         end = time.perf_counter() + TURN
-        waited = 0.0
+        place = websocket.place
         take = partial(self._take, listener)
         try:
             while True:
@@ -275,9 +275,12 @@ class Link(Outbound):
                 while self._resumed is not None:
                     await self._resumed.wait()
                     end = time.perf_counter() + TURN
-                if turns.are_over() and (large or not websocket.is_urgent(data)):
-                    waited = await turns.wait(waited)
+                if turns.are_over() and not place.hurries \
+                        and (large or not websocket.is_urgent(data)):
+                    await turns.wait(place)
                     end = time.perf_counter() + TURN
+                if not fences:
+                    place.hurries = False       # what was urgent is this
                 self.fence = fence
                 if self._ending is None:
                     if large is None:
@@ -297,7 +300,7 @@ class Link(Outbound):
     async def _wait_to_end(self) -> None:
         """Wait in line where many end at once, but not if the peer may be driving something."""
         if self._turns.are_over() and not self.websocket.is_urgent(b''):
-            await self._turns.wait(0.0)
+            await self._turns.wait(Spot())
 
     def _take(self, listener: Listener, frame: Frame, fence: float) -> bool:
         """

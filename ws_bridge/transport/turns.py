@@ -36,6 +36,42 @@ LATELY = 1.0
 """Who waited at most so long ago, s, comes after who did not."""
 
 
+class Spot:
+    """
+    The place of one reader in line.
+
+    :ivar waited: when it began to wait the last time, loop time, s.
+    :ivar hurries: it does not wait: something urgent is among what it has to read.
+    """
+
+    __slots__ = ('_turn', 'hurries', 'waited')
+
+    def __init__(self) -> None:
+        self.waited = 0.0
+        self.hurries = False
+        self._turn: asyncio.Future[None] | None = None
+
+    def __repr__(self) -> str:
+        return f'<Spot, waited at {self.waited:g}{", hurries" if self.hurries else ""}>'
+
+    def new_turn(self) -> asyncio.Future[None]:
+        """Return what is done when its turn comes."""
+        self._turn = asyncio.get_running_loop().create_future()
+        return self._turn
+
+    def go(self) -> bool:
+        """Let it go on; whether it does: not if its reader was cancelled, or has gone on."""
+        if self._turn is None or self._turn.done():
+            return False
+        self._turn.set_result(None)
+        return True
+
+    def hurry(self) -> None:
+        """Let it go on now, and not wait until ``hurries`` is taken back."""
+        self.hurries = True
+        self.go()
+
+
 class Turns:
     """The line in which all sockets and their readers wait (loop thread)."""
 
@@ -84,30 +120,20 @@ class Turns:
         self._schedule(loop)
         return now
 
-    async def wait(self, before: float) -> float:
-        """
-        Wait in line.
-
-        :param before: when the reader waited the last time, loop time, s.
-        :return: when it began to wait now.
-        """
+    async def wait(self, place: Spot) -> None:
+        """Wait in line."""
         loop = asyncio.get_running_loop()
-        turn = loop.create_future()
-
-        def go() -> bool:
-            if turn.done():     # its reader was cancelled
-                return False
-            turn.set_result(None)
-            return True
-        now = self.line_up(go, before)
+        turn = place.new_turn()
+        place.waited = self.line_up(place.go, place.waited)
         await turn
-        while not self._is_unused and time.perf_counter() > self._begin + SLICE:
-            turn = loop.create_future()     # those before it took longer than expected
-            self._again.append(go)
+        while not place.hurries and not self._is_unused \
+                and time.perf_counter() > self._begin + SLICE:
+            turn = place.new_turn()     # those before it took longer than expected
+            self._again.append(place.go)
             self._schedule(loop)
             await turn
-        self._is_unused = False
-        return now
+        if not place.hurries:
+            self._is_unused = False
 
     def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
         if not self._is_scheduled:
