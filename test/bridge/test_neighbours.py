@@ -24,6 +24,7 @@ import pytest
 
 from ws_bridge.bridge.neighbours import MAX_NEIGHBOURS, Neighbours, SILENT_AFTER
 from ws_bridge.bridge.other_bridges import OtherBridges
+from ws_bridge.errors import Stopped
 from ws_bridge.protocol.operations import Command
 from ws_bridge.safety.estop import Estop
 from ws_bridge.safety.gate import Gate
@@ -145,6 +146,27 @@ def test_a_bridge_that_was_frozen_has_no_lease(silence: float, is_alone: bool,
     others.tick()
     assert gates.ended == (['another_bridge'] if ends else [])
     assert gates.page_owes is ends
+
+
+@pytest.mark.parametrize('silence', [SILENT_AFTER + 0.1, 60.0])
+def test_a_bridge_that_was_frozen_does_not_think_that_others_are_gone(silence: float) -> None:
+    """It was silent, not they: an older one goes on to grant, and its stop holds."""
+    times = [NOW]
+    others, gates = other_bridges(times)
+    others.hear(Neighbours('/b', 'b', NOW - 1).say({'/cmd_vel': 'bob'}, 'smoke'))
+    others.tick()
+    assert gates.guarded.granting is not None
+    for later in (silence, silence + SILENT_AFTER):
+        times.append(NOW + later)
+        others.tick()
+        assert gates.guarded.granting is not None
+        with pytest.raises(Stopped):
+            others.require_cleared()
+    for later in (silence + SILENT_AFTER + 0.2, silence + SILENT_AFTER + 0.4):
+        times.append(NOW + later)
+        others.tick()
+    assert gates.guarded.granting is None, 'now it is silent'
+    others.require_cleared()
 
 
 def test_nothing_is_said_again_while_nobody_else_listens() -> None:

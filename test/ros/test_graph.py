@@ -164,6 +164,32 @@ def test_the_executor_goes_on_if_rcl_waits_for_changes_no_more(
         loop.faults.clear()
 
 
+@pytest.mark.parametrize('asks', [True, False])
+def test_the_graph_is_watched_after_a_look_that_failed(
+        loop: FakeLoop, monkeypatch: pytest.MonkeyPatch, asks: bool) -> None:
+    """Also where somebody asked for it, who is answered by the next one."""
+    monkeypatch.delenv(private.SWITCH, raising=False)
+    monkeypatch.setattr(graph_watch, 'QUIET_POLLS', 10 ** 9)
+    answers: list[bool] = []
+
+    def fail(*_: Any) -> GraphSnapshot:
+        raise RuntimeError('rcl cannot say')
+    with running_side(loop) as side, closing(OtherNode()) as other:
+        watch = side._watch
+        assert watch is not None
+        loop.until(lambda: not watch._looks_left)
+        monkeypatch.setattr(graph_watch, 'take_snapshot', fail)
+        if asks:
+            side.look_again(lambda: answers.append(True))
+        with other.publisher('/seen', RELIABLE):
+            loop.until(lambda: loop.faults)
+            monkeypatch.setattr(graph_watch, 'take_snapshot', graph.take_snapshot)
+            loop.until(lambda: '/seen' in side.graph.topics)
+        loop.until(lambda: bool(answers) == asks)
+        assert {str(each) for each in loop.faults} == {'rcl cannot say'}
+        loop.faults.clear()
+
+
 def test_a_rest_follows_each_look(loop: FakeLoop, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a large graph that changes all the time, the looks would take half a processor."""
     looks: list[float] = []

@@ -92,6 +92,19 @@ def test_describe() -> None:
         'g', ['/t'], 'p', 'page', 1, 2.0, 1.0, 'held', True, services=['/s'])
 
 
+@pytest.mark.parametrize('is_required', [True, False])
+def test_who_drives(is_required: bool) -> None:
+    """Who holds the lease; where none is required, whoever has commanded and is still there."""
+    gate = make(require_lease=is_required)
+    assert not gate.is_driven_by('p')
+    for peer in ('p', 'q'):
+        send(gate, 0.0, peer=peer, lease_mode='rosbridge')
+    assert gate.is_driven_by('p')
+    assert gate.is_driven_by('q') != is_required
+    gate.forget('p')
+    assert not gate.is_driven_by('p')
+
+
 # ---- age
 
 @pytest.mark.parametrize(('stamp', 'echo', 'offset', 'age'), [

@@ -40,11 +40,11 @@ from support.transport_support import (
 from websockets.asyncio.server import serve, ServerConnection
 
 from ws_bridge.transport import fence as fence_module
-from ws_bridge.transport.fence import Keepalive, LINGER, MAX_UNANSWERED, Pace, SOME, UNKNOWN
+from ws_bridge.transport.fence import FEW, Keepalive, LINGER, MAX_UNANSWERED, Pace, SOME, UNKNOWN
 from ws_bridge.transport.link import Link
 from ws_bridge.transport.options import ClientOptions, ServerOptions
 from ws_bridge.transport.rounds import Rounds
-from ws_bridge.transport.turns import Turns
+from ws_bridge.transport.turns import Spot, Turns
 
 
 class Fences(Recorder):
@@ -256,13 +256,16 @@ class Held(Turns):
     def __init__(self) -> None:
         super().__init__()
         self.waiting: list[Callable[[], bool]] = []
+        self.urgent: list[bool] = []
 
     def are_over(self) -> bool:
         return True
 
-    def line_up(self, go: Callable[[], bool], before: float, network: str) -> float:
+    def line_up(self, go: Callable[[], bool], place: Spot, *, is_urgent: bool = False
+                ) -> tuple[str, bool]:
         self.waiting.append(go)
-        return before
+        self.urgent.append(is_urgent)
+        return place.network, False
 
 
 async def test_what_waits_to_be_parsed_is_not_lost(make_server: MakeServer, bare: Bare) -> None:
@@ -281,14 +284,99 @@ async def test_what_waits_to_be_parsed_is_not_lost(make_server: MakeServer, bare
         await peer.send(masked(TEXT, b'2') + masked(TEXT, b'3'))
     await async_wait_until(lambda: server.frames == ['1', '2', '3'])
     server.links[0].websocket.transport.abort()
-    await async_wait_until(lambda: server.frames == ['1', '2', '3', '1'])
+    await async_wait_until(lambda: server.frames == ['1', '2', '3'] * 2)
 
     def go_on() -> bool:
         while held.waiting:
             held.waiting.pop()()
-        return len(server.frames) == 7
+        return len(server.frames) == 9
     await async_wait_until(go_on)
-    assert server.frames[4:] == ['1', '2', '3']
+    assert server.frames == ['1', '2', '3'] * 3
+
+
+def has_stop(data: str | bytes) -> bool:
+    return ('stop' if isinstance(data, str) else b'stop') in data
+
+
+async def test_a_stop_waits_in_no_line(make_server: MakeServer, bare: Bare,
+                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor what its peer sent before it, which stands in line; what follows it waits."""
+    server, held = Recorder(), Held()
+    monkeypatch.setattr('ws_bridge.transport.connections.Turns', lambda: held)
+    peer = await bare((await make_server(listener=server)).port)
+    (await server.link()).websocket.is_urgent = has_stop
+    await peer.send(masked(TEXT, b'before'))
+    await async_wait_until(lambda: held.waiting)
+    assert not server.frames
+    await peer.send(masked(TEXT, b'more') + masked(TEXT, b'stop'))
+    await async_wait_until(lambda: server.frames == ['before', 'more', 'stop'], 5.0)
+    await peer.send(masked(TEXT, b'after'))
+    await asyncio.sleep(0.1)
+    assert server.frames[3:] == []
+
+    def go_on() -> bool:
+        while held.waiting:
+            held.waiting.pop()()
+        return len(server.frames) == 4
+    await async_wait_until(go_on)
+    assert server.frames[3:] == ['after']
+    assert 'hurries' not in repr((await server.link()).websocket.place)
+    monkeypatch.setattr(Held, 'are_over', Turns.are_over)       # for its end
+
+
+STOP, OTHER = masked(TEXT, b'stop'), masked(TEXT, b'x' * 300)
+
+
+@pytest.mark.parametrize(('chunks', 'parsed', 'is_read'), [
+    ([STOP], 4, True), ([OTHER * (FEW - 1) + STOP], 904, True), ([OTHER, STOP], 304, True),
+    ([OTHER, OTHER, STOP], 604, True), ([STOP + OTHER], 4, False), ([STOP * (FEW + 1)], 16, False),
+    ([OTHER * FEW], 0, True), ([OTHER * FEW + STOP], 0, False), ([OTHER, OTHER[:9]], 0, False),
+    ([OTHER[:-1], OTHER[-1:] + STOP], 0, False), ([OTHER[:1], OTHER[1:], STOP], 0, False),
+    ([masked(TEXT, b'x' * SOME), STOP], 0, False), ([OTHER * 3] * 5, 0, False),
+    ([masked(PING, b'stop')], 4, True)])
+async def test_a_stop_is_found_in_what_waits(
+        make_server: MakeServer, bare: Bare, chunks: list[bytes], parsed: int,
+        is_read: bool) -> None:
+    """
+    It is parsed with what came before it, and what comes after it waits.
+
+    :param parsed: how many bytes of payload do not wait.
+    :param is_read: whether what comes next is looked at.
+    """
+    server, held = Recorder(), Held()
+    await bare((await make_server(listener=server)).port)
+    websocket = (await server.link()).websocket
+    websocket.turns, websocket.is_urgent = held, has_stop
+    before, count = [], websocket.process_event
+
+    def process(event: Any) -> None:
+        before.append(len(event.data))
+        count(event)
+    websocket.process_event = process
+    for chunk in chunks:
+        websocket.data_received(chunk)
+    assert sum(before) == parsed
+    assert websocket.transport.is_reading() == is_read
+    while held.waiting:
+        held.waiting.pop()()
+    assert websocket.transport.is_reading()
+    assert not websocket._unparsed
+
+
+async def test_who_drives_comes_before_who_has_waited_lately(make_server: MakeServer,
+                                                             bare: Bare) -> None:
+    """With what is too much to be parsed at once, such as one command of 6 kB."""
+    server, held = Recorder(), Held()
+    await bare((await make_server(listener=server)).port)
+    websocket = (await server.link()).websocket
+    websocket.turns = held
+    for is_urgent in (True, True, False, False):
+        websocket.is_urgent = lambda data, is_urgent=is_urgent: is_urgent
+        websocket.data_received(masked(TEXT, b'x' * 6000))
+        while held.waiting:
+            held.waiting.pop()()
+    assert held.urgent == [True, True, False, False, False, False]
+    await async_wait_until(lambda: server.frames == ['x' * 6000] * 4)
 
 
 @pytest.mark.parametrize('is_urgent', [True, False])

@@ -54,7 +54,7 @@ from ws_bridge.transport.framing import PIECE, StreamFrame
 from ws_bridge.transport.link import address_text, Link
 from ws_bridge.transport.options import ClientOptions, ServerOptions
 from ws_bridge.transport.rounds import Rounds
-from ws_bridge.transport.turns import SLICE, Turns
+from ws_bridge.transport.turns import SLICE, Spot, Turns
 
 BIG = bytes(256 * 1024)
 
@@ -621,7 +621,7 @@ async def test_as_many_read_in_a_turn_as_there_is_time_for(cost: float) -> None:
     done: list[tuple[int, int]] = []
 
     async def read(number: int) -> None:
-        await turns.wait(0.0, '')
+        await turns.wait(Spot())
         end = time.perf_counter() + cost
         while time.perf_counter() < end:
             pass
@@ -644,9 +644,9 @@ async def test_many_of_one_place_do_not_keep_another_waiting() -> None:
     done: list[str] = []
 
     async def read(network: str, times: int) -> None:
-        before = 0.0
+        place = Spot(network)
         for _ in range(times):
-            before = await turns.wait(before, network)
+            await turns.wait(place)
             end = time.perf_counter() + 1.5 * SLICE
             while time.perf_counter() < end:
                 pass
@@ -677,7 +677,7 @@ async def test_who_has_its_turn_does_not_wait_again() -> None:
         are_over.append(turns.are_over())
         return False
     for cost in (0.0, 1.5 * SLICE):
-        turns.line_up(partial(take, cost), 0.0, '')
+        turns.line_up(partial(take, cost), Spot())
         assert turns.are_over()
     await async_wait_until(lambda: len(are_over) == 4)
     assert are_over == [False, False, False, True]
@@ -693,7 +693,7 @@ async def test_one_connection_begins_or_ends_in_a_turn() -> None:
         done.append(name)
 
     async def read() -> None:
-        await turns.wait(0.0, '')
+        await turns.wait(Spot())
         turns.note()
         done.append('read')
     changes = [loop.create_task(change(name)) for name in 'abcd']

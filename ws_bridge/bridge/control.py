@@ -138,8 +138,8 @@ class Control(Unit):
     # ---- what sessions ask
 
     def commands(self, peer: Peer) -> bool:
-        """Whether a peer holds a lease."""
-        return any(guarded.gate.lease.holder == peer.name for guarded in self.gates.all())
+        """Whether a peer may be driving something."""
+        return any(guarded.gate.is_driven_by(peer.name) for guarded in self.gates.all())
 
     def holders(self) -> set[str]:
         """Return the peers that hold a lease."""

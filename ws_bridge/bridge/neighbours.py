@@ -106,6 +106,10 @@ class Neighbours:
             del self._heard[each.instance]
         return gone
 
+    def begin_anew(self, now: float) -> None:
+        """Count the silence of the others from now on: this bridge has heard nobody meanwhile."""
+        self._heard = {instance: (each, now) for instance, (each, _) in self._heard.items()}
+
     def granting(self, topics: Collection[str]) -> Neighbour | None:
         """Return the bridge that grants the leases of these topics instead of this one."""
         older = [each for each in self.sharing(topics) if each.rank < self._me.rank]

@@ -126,6 +126,8 @@ class OtherBridges:
         """Heed that some are silent, or that this bridge was, and say what is guarded here."""
         now = self._clock()
         was_silent, self._ticked = now - self._ticked > SILENT_AFTER, now
+        if was_silent:
+            self._neighbours.begin_anew(now)
         if was_silent and self.sharing():
             # The next one has granted meanwhile, and this one cannot know yet to whom.
             for guarded in self._gates.all():

@@ -101,6 +101,15 @@ class GraphWatch:
         self._next = None
         if self._has_ended:
             return
+        delay = self._interval      # also after a look that failed: else it was the last one
+        try:
+            if not self._look_at_changes():
+                delay *= QUIET_POLLS
+        finally:
+            self._poll_in(delay)
+
+    def _look_at_changes(self) -> bool:
+        """Look at what may have changed; tell whether the next poll is to be soon."""
         now, quiet = time.monotonic(), self._interval * QUIET_POLLS
         if (self._looks_left or now >= self._looked_at + quiet) and now >= self._rests_until:
             if self._arm is not None:
@@ -112,8 +121,8 @@ class GraphWatch:
                     matcher.look()
         if self._arm is not None and not self._looks_left:
             self._arm()
-        is_busy = self._looks_left or not all(each.settled for each in self._matchers.values())
-        self._poll_in(self._interval if is_busy else quiet)
+        return bool(self._looks_left) or not all(
+            each.settled for each in self._matchers.values())
 
     def _changed(self) -> None:
         """Look, as the graph has changed."""
@@ -150,6 +159,15 @@ class GraphWatch:
             self._look()
 
     def _look(self) -> None:
+        """Look; who waits for it waits for the next poll, which is soon, if it fails."""
+        try:
+            self._look_now()
+        except Exception:
+            self._looks_left = LOOK_EVERY
+            self._poll_in(self._interval)
+            raise
+
+    def _look_now(self) -> None:
         node, begin = self._ros.node, time.thread_time()
         snapshot = with_stand_ins(take_snapshot(node, self._access))
         self._looked_at = time.monotonic()

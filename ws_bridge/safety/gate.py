@@ -132,6 +132,11 @@ class Gate:
             return 'stopped'
         return 'free' if self.lease.state is LeaseState.FREE else 'held'
 
+    def is_driven_by(self, peer: str) -> bool:
+        """Whether a peer commands: it holds the lease, or none is required and it commanded."""
+        return self.lease.holder == peer or (
+            not self.policy.require_lease and peer in self._senders)
+
     @property
     def neutral_needed(self) -> bool:
         """Whether no topic of a peer that has words for leases is armed: it has to let go."""

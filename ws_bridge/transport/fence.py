@@ -33,7 +33,7 @@ from websockets.streams import StreamReader
 from ws_bridge.transport.large import Arriving, Cutter, EMPTY, Gathering, Large, Pieces, TOO_MANY
 from ws_bridge.transport.rounds import Rounds
 from ws_bridge.transport.tls import heed_socket
-from ws_bridge.transport.turns import Turns
+from ws_bridge.transport.turns import Spot, Turns
 from ws_bridge.transport.window import Kernel, Window
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ LINGER = 10.0
 """For how long after its last command a peer is pinged fast, s."""
 SOME = 4096
 """So many bytes are parsed at once, unless they are of one frame: 700 empty frames take 5 ms."""
+FEW = 4
+"""Among so many frames that came together, one that is urgent is found before they are parsed."""
 END = Large([], is_text=False)
 """Stands for what ends what the peer sends: its close frame, or else the end of the stream."""
 _LOOKS = 8
@@ -59,6 +61,10 @@ _PING = bytes((0x89, _SIZE))
 """What is in front of the payload in a ping of a server (RFC 6455 5.2)."""
 _PONG = bytes((0x8A, 0x80 | _SIZE))
 """What is in front of mask and payload in the pong of a client."""
+_MASKED_HEAD = 6
+"""Bytes before the payload of a small frame of a client; of a medium one there are two more."""
+_MEDIUM = 126
+_COMPRESSED = 0x40
 _PONG_SIZE = len(_PONG) + 4 + _SIZE
 _BETWEEN_FRAMES = getattr(StreamReader.at_eof, '__code__', None)
 """What the parser of ``websockets`` waits in when all that it has got were whole frames."""
@@ -84,8 +90,8 @@ class Fenced(Base):
         the message itself where it is large, or :data:`END`: what is received is empty then.
     :ivar is_client: whether this side opened it; ``is_direct``: no proxy is known to be between.
     :ivar turns: the line in which what came waits to be parsed, while there is much of others;
-        ``None`` = it is parsed at once. ``network``: from where the peer is connected.
-        ``waited``: when it waited in line the last time, loop time, s.
+        ``None`` = it is parsed at once.
+    :ivar place: in line; its reader hurries as soon as something urgent is to be received.
     :ivar arriving: counts what comes of large messages.
     :ivar is_urgent: tells whether a message passes the line; asked of ``b''``, whether everything
         does that comes now.
@@ -103,8 +109,7 @@ class Fenced(Base):
     fence = UNKNOWN
     fences: deque[tuple[float, Large | None]]
     turns: Turns | None = None
-    network = ''
-    waited = float('-inf')
+    place: Spot
     arriving: Arriving | None = None
     is_urgent: Callable[[str | bytes], bool]
     take: Callable[[Frame, float], bool] | None = None
@@ -115,10 +120,13 @@ class Fenced(Base):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         heed_socket(transport)
         self.fences = deque()
+        self.place = Spot()
         self.is_urgent = _never
         self._gathering: Gathering | None = None
         self._cutter = Cutter(self.protocol)
         self._unparsed: deque[bytes | memoryview] = deque()
+        self._is_whole = False      # what waits there ends with a frame
+        self._is_in_line = False
         self._has_ended = False
         self._cut: asyncio.TimerHandle | None = None
         self.on_change = ignore
@@ -150,11 +158,57 @@ class Fenced(Base):
         self.take, self.on_change, self.is_urgent = None, ignore, _never
 
     def _wait_with(self, data: bytes | memoryview, turns: Turns) -> None:
-        """Have data parsed later, and read no more before."""
+        """
+        Have data parsed later, but for what is urgent, and what came before that.
+
+        As long as little waits, all of it whole frames, what comes next is read, to be looked at.
+        """
+        is_begin = self._is_whole if self._unparsed else self._is_between_frames
+        urgent, self._is_whole = self._look_at(data) if is_begin else (0, False)
+        if urgent:
+            self._parse_all()
+            super().data_received(bytes(data[:urgent]))
+            data, self._is_whole = data[urgent:], False
+            if not data:
+                return
         self._unparsed.append(data)
-        self.transport.pause_reading()
-        if len(self._unparsed) == 1:
-            self.waited = turns.line_up(self._parse_next, self.waited, self.network)
+        if not self._is_whole or sum(map(len, self._unparsed)) > SOME:
+            self.transport.pause_reading()
+        if not self._is_in_line:
+            self._line_up(turns)
+
+    def _line_up(self, turns: Turns) -> None:
+        """Have some parsed when it is its turn; who drives comes first."""
+        self._is_in_line = True
+        turns.line_up(self._parse_next, self.place, is_urgent=self.is_urgent(b''))
+
+    def _look_at(self, data: bytes | memoryview) -> tuple[int, bool]:
+        """
+        Look through the first frames of a client.
+
+        :return: where the last one ends that is urgent, or may be: a few compressed ones; 0 = none
+            is; and whether the last one of all ends with the data.
+        """
+        urgent = at = 0
+        is_hidden = False
+        for _ in range(0 if self.is_client else FEW):
+            if len(data) < at + _MASKED_HEAD:
+                break
+            size, begin = data[at + 1] & 0x7F, at + _MASKED_HEAD
+            if size == _MEDIUM:
+                size, begin = int.from_bytes(data[at + 2:at + 4], 'big'), begin + 2
+            end = begin + size
+            if end > min(len(data), SOME):
+                break
+            mask = bytes(data[begin - 4:begin]) * (size // 4 + 1)
+            payload = (int.from_bytes(data[begin:end], 'big')
+                       ^ int.from_bytes(mask[:size], 'big')).to_bytes(size, 'big')
+            if self.is_urgent(payload):
+                urgent = end
+            is_hidden |= bool(data[at] & _COMPRESSED)
+            at = end
+        is_whole = at == len(data)
+        return (at if is_hidden and is_whole else urgent), is_whole
 
     def eof_received(self) -> None:
         self._parse_all()
@@ -221,6 +275,7 @@ class Fenced(Base):
 
     def _parse_next(self) -> bool:
         """Parse some of what came first; what comes next waits for another turn."""
+        self._is_in_line = False
         if self._unparsed:
             data = self._unparsed.popleft()
             size = max(SOME, min(self._cutter.ahead, len(data)))
@@ -228,7 +283,7 @@ class Fenced(Base):
                 self._unparsed.appendleft(memoryview(data)[size:])
             super().data_received(bytes(data[:size]))
         if self._unparsed and self.turns is not None:
-            self.waited = self.turns.line_up(self._parse_next, self.waited, self.network)
+            self._line_up(self.turns)
         elif not self.recv_messages.paused:
             self.transport.resume_reading()
         return False
@@ -251,6 +306,8 @@ class Fenced(Base):
             if take is not None and not self.fences and take(event, fence):
                 return
             self.fences.append((fence, None))
+            if len(event.data) <= SOME and self.is_urgent(bytes(event.data)):
+                self.place.hurry()      # with what came before it
         elif event.opcode is Opcode.CONT:
             self._gather(event)
             return
@@ -291,14 +348,8 @@ class Fenced(Base):
 
         :return: whether it was one; else nothing was done.
         """
-        if self.is_client or not data.startswith(_PONG) or self._cutter.left \
-                or self.protocol.state is not State.OPEN:
-            return False
-        waits: Any = self.protocol.parser
-        while (inner := getattr(waits, 'gi_yieldfrom', None)) is not None:
-            waits = inner
-        if getattr(waits, 'gi_code', waits) is not _BETWEEN_FRAMES:
-            return False        # these are bytes of another frame
+        if self.is_client or not data.startswith(_PONG) or not self._is_between_frames:
+            return False        # or these are bytes of another frame
         payload = (int.from_bytes(data[6:], 'big')
                    ^ int.from_bytes(data[2:6] * 2, 'big')).to_bytes(_SIZE, 'big')
         ping = self._pings.get(payload)
@@ -307,6 +358,16 @@ class Fenced(Base):
         self.fence = max(self.fence, ping[1])
         self.acknowledge_pings(payload)
         return True
+
+    @property
+    def _is_between_frames(self) -> bool:
+        """Whether the parser waits for the beginning of a frame."""
+        if self._cutter.left or self.protocol.state is not State.OPEN:
+            return False
+        waits: Any = self.protocol.parser
+        while (inner := getattr(waits, 'gi_yieldfrom', None)) is not None:
+            waits = inner
+        return getattr(waits, 'gi_code', waits) is _BETWEEN_FRAMES
 
     def send_fence(self) -> None:
         """

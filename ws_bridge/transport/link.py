@@ -110,7 +110,7 @@ class Link(Outbound):
         #: Where the peer is, without a port; and what the server's ``admit`` hook returned.
         self.address: str = getattr(websocket, 'client_address', '') or \
             self.remote.rpartition(':')[0]
-        websocket.network = network_of(self.address)
+        websocket.place.network = network_of(self.address)
         self.admitted: Any = getattr(websocket, 'admitted', None)
         self.subprotocol: str | None = websocket.subprotocol
         self.opened_at = self.last_activity = time.time()
@@ -263,6 +263,7 @@ class Link(Outbound):
         websocket, turns = self.websocket, self._turns
         receive, fences = websocket.recv, websocket.fences
         end = time.perf_counter() + TURN
+        place = websocket.place
         take = partial(self._take, listener)
         try:
             while True:
@@ -279,9 +280,12 @@ class Link(Outbound):
                 while self._resumed is not None:
                     await self._resumed.wait()
                     end = time.perf_counter() + TURN
-                if turns.are_over() and (large or not websocket.is_urgent(data)):
-                    websocket.waited = await turns.wait(websocket.waited, websocket.network)
+                if turns.are_over() and not place.hurries \
+                        and (large or not websocket.is_urgent(data)):
+                    await turns.wait(place)
                     end = time.perf_counter() + TURN
+                if not fences:
+                    place.hurries = False       # what was urgent is this
                 self.fence = fence
                 if self._ending is None:
                     if large is None:

@@ -41,10 +41,49 @@ _Key = tuple[str, bool]
 """A line: the network, and whether those in it have waited lately."""
 
 
+class Spot:
+    """
+    The place of one connection in line.
+
+    :ivar network: from where it comes.
+    :ivar waited: when it began to wait the last time, loop time, s.
+    :ivar hurries: its reader does not wait: something urgent is among what it has to read.
+    """
+
+    __slots__ = ('_turn', 'hurries', 'network', 'waited')
+
+    def __init__(self, network: str = '') -> None:
+        self.network = network
+        self.waited = -LATELY
+        self.hurries = False
+        self._turn: asyncio.Future[None] | None = None
+
+    def __repr__(self) -> str:
+        return f'<Spot of {self.network}, waited at {self.waited:g}' \
+               f'{", hurries" if self.hurries else ""}>'
+
+    def new_turn(self) -> asyncio.Future[None]:
+        """Return what is done when the turn of its reader comes."""
+        self._turn = asyncio.get_running_loop().create_future()
+        return self._turn
+
+    def go(self) -> bool:
+        """Let its reader go on; whether it does: not if it was cancelled, or has gone on."""
+        if self._turn is None or self._turn.done():
+            return False
+        self._turn.set_result(None)
+        return True
+
+    def hurry(self) -> None:
+        """Let its reader go on now, and not wait until ``hurries`` is taken back."""
+        self.hurries = True
+        self.go()
+
+
 class Turns:
     """The lines in which all sockets and their readers wait (loop thread)."""
 
-    __slots__ = ('_again', '_begin', '_changing', '_cost', '_is_calling', '_is_scheduled',
+    __slots__ = ('_begin', '_changing', '_cost', '_in_front', '_is_calling', '_is_scheduled',
                  '_is_unused', '_last', '_lines')
 
     def __init__(self) -> None:
@@ -55,11 +94,12 @@ class Turns:
         self._is_scheduled = False
         #: The one whose turn is next is in front.
         self._lines: dict[_Key, deque[Callable[[], bool]]] = {}
-        self._again: list[tuple[_Key, Callable[[], bool]]] = []     # whose turn was over too early
+        #: What comes before these: it is urgent, or its turn was over before it came.
+        self._in_front: list[tuple[_Key, Callable[[], bool]]] = []
         self._changing: deque[asyncio.Future[None]] = deque()
 
     def __repr__(self) -> str:
-        waiting = sum(map(len, self._lines.values())) + len(self._again)
+        waiting = sum(map(len, self._lines.values())) + len(self._in_front)
         return f'<Turns, {waiting} wait, {len(self._changing)} begin or end>'
 
     def are_over(self) -> bool:
@@ -69,53 +109,45 @@ class Turns:
             return now > self._begin + SLICE
         if now > self._last + GAP:
             self._begin = self._last = now
-        return bool(self._lines or self._again) or now > self._begin + SLICE
+        return bool(self._lines or self._in_front) or now > self._begin + SLICE
 
     def note(self) -> None:
         """Note that something was just read."""
         before, self._last = self._last, time.perf_counter()
         self._cost += (min(self._last - before, SLICE) - self._cost) / 8
 
-    def line_up(self, go: Callable[[], bool], before: float, network: str) -> float:
+    def line_up(self, go: Callable[[], bool], place: Spot, *, is_urgent: bool = False) -> _Key:
         """
         Have something called when its turn comes.
 
         :param go: tells whether a reader goes on by it.
-        :param before: when the same socket waited the last time, loop time, s.
-        :param network: from where it is connected.
-        :return: when it waits now.
+        :param is_urgent: before all others.
+        :return: the line in which it stands.
         """
         loop = asyncio.get_running_loop()
         now = loop.time()
-        self._lines.setdefault((network, now < before + LATELY), deque()).append(go)
+        key = place.network, now < place.waited + LATELY
+        place.waited = now
+        if is_urgent:
+            self._in_front.append((key, go))
+        else:
+            self._lines.setdefault(key, deque()).append(go)
         self._schedule(loop)
-        return now
+        return key
 
-    async def wait(self, before: float, network: str) -> float:
-        """
-        Wait in line.
-
-        :param before: when the same socket waited the last time, loop time, s.
-        :param network: from where it is connected.
-        :return: when it began to wait now.
-        """
-        loop = asyncio.get_running_loop()
-        turn = loop.create_future()
-
-        def go() -> bool:
-            if turn.done():     # its reader was cancelled
-                return False
-            turn.set_result(None)
-            return True
-        now = self.line_up(go, before, network)
+    async def wait(self, place: Spot) -> None:
+        """Wait in line."""
+        turn = place.new_turn()
+        key = self.line_up(place.go, place)
         await turn
-        while not self._is_unused and time.perf_counter() > self._begin + SLICE:
-            turn = loop.create_future()     # those before it took longer than expected
-            self._again.append(((network, now < before + LATELY), go))
-            self._schedule(loop)
+        while not place.hurries and not self._is_unused \
+                and time.perf_counter() > self._begin + SLICE:
+            turn = place.new_turn()     # those before it took longer than expected
+            self._in_front.append((key, place.go))
+            self._schedule(asyncio.get_running_loop())
             await turn
-        self._is_unused = False
-        return now
+        if not place.hurries:
+            self._is_unused = False
 
     async def come_or_go(self) -> None:
         """
@@ -140,7 +172,7 @@ class Turns:
         now = time.perf_counter()
         if now > self._last + GAP:
             self._begin = now       # else what was read before in this turn counts too
-        if self._again:
+        if self._in_front:
             self._put_in_front()
         readers = SLICE / max(self._cost, SLICE / MOST)
         self._is_calling = True
@@ -162,11 +194,11 @@ class Turns:
             self._is_unused = True
 
     def _put_in_front(self) -> None:
-        """Let those come first whose turn was over before they came."""
+        """Let those come first who do not wait for others."""
         later, self._lines = self._lines, {}
-        for key, go in self._again:
+        for key, go in self._in_front:
             self._lines.setdefault(key, deque()).append(go)
-        self._again.clear()
+        self._in_front.clear()
         for key, line in later.items():
             self._lines.setdefault(key, deque()).extend(line)
 
