@@ -183,7 +183,7 @@ def _add_topics(command: argparse.ArgumentParser) -> None:
     _add_url(command)
     _add_robot(command)
     command.add_argument('-v', '--verbose', action='store_true',
-                         help='with types, counts and services')
+                         help='with types and counts, and services, actions and nodes')
 
 
 def _add_echo(command: argparse.ArgumentParser) -> None:
