@@ -82,7 +82,7 @@ def run(handler: Callable[[argparse.Namespace], int], args: argparse.Namespace) 
     except ConfigError as exc:
         print(exc, file=sys.stderr)
     except WsBridgeError as exc:
-        print(f'{exc.code}: {exc}', file=sys.stderr)
+        print(f'{exc.code}: {exc}{_advice(exc)}', file=sys.stderr)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
@@ -95,6 +95,13 @@ def run(handler: Callable[[argparse.Namespace], int], args: argparse.Namespace) 
     except UnicodeEncodeError as exc:
         print(f'{exc.object!r} cannot be written in {exc.encoding}', file=sys.stderr)
     return FAILED
+
+
+def _advice(error: WsBridgeError) -> str:
+    """Say where a command takes from what the other side misses."""
+    if error.code == 'signature_needed':
+        return ' (WS_BRIDGE_KEY names the file of the key)'
+    return ' (put the token into WS_BRIDGE_TOKEN)' if str(error).endswith('log in first') else ''
 
 
 def _drop_output() -> None:
