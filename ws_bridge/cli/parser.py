@@ -30,6 +30,7 @@ from typing import Any
 
 import orjson
 
+from ws_bridge.cli.ros_arguments import check_domain, check_ros_arguments
 from ws_bridge.config import VERSION
 from ws_bridge.config.forms import FLEET_NAME
 from ws_bridge.convert.typescript import WIDE_INTEGERS
@@ -70,7 +71,15 @@ def main(argv: list[str] | None = None) -> int:
                                 for url in args.url.split(','))
     except SystemExit as exc:
         return int(exc.code or 0)
-    return run(args.handler, args)
+    return run(_checked, args)
+
+
+def _checked(args: argparse.Namespace) -> int:
+    if args.takes_ros_args or getattr(args, 'publish', None):
+        check_domain(os.environ.get('ROS_DOMAIN_ID', ''))
+        check_ros_arguments(args.ros_args)
+    handler: Callable[[argparse.Namespace], int] = args.handler
+    return handler(args)
 
 
 def run(handler: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
