@@ -245,3 +245,12 @@ def test_ros_arguments_that_are_right(monkeypatch: pytest.MonkeyPatch, domain: s
     stand_in(monkeypatch, 'ws_bridge.main', serve=lambda argv: 7)
     assert main(['serve', '--ros-args', '-p', 'n:a:="x:=y"', '-r', '__ns:=/b', '--log-level',
                  'info', '--params-file', __file__, '--', '-p', 'x', '--ros-args']) == 7
+
+
+@pytest.mark.parametrize('command', ['serve', 'robot'])
+def test_a_node_without_ros(command: str) -> None:
+    done = run_module(command)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith('rclpy')
+    assert "pip install 'ws_bridge[kilted]'" in line

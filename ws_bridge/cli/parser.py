@@ -79,7 +79,13 @@ def _checked(args: argparse.Namespace) -> int:
         check_domain(os.environ.get('ROS_DOMAIN_ID', ''))
         check_ros_arguments(args.ros_args)
     handler: Callable[[argparse.Namespace], int] = args.handler
-    return handler(args)
+    try:
+        return handler(args)
+    except ModuleNotFoundError as exc:
+        if not args.takes_ros_args:
+            raise
+        raise ConfigError(f'{exc.name} is missing: source the setup.bash of ROS 2, or run '
+                          "`pip install 'ws_bridge[kilted]'`") from exc
 
 
 def run(handler: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
