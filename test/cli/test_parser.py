@@ -214,39 +214,6 @@ def test_what_a_command_may_lack(error: WsBridgeError, advice: str,
     assert bool(advice) is ('WS_BRIDGE' in told)
 
 
-@pytest.mark.parametrize('command', ['serve', 'demo', 'robot'])
-@pytest.mark.parametrize(('words', 'said'), [
-    (['-p', 'port=9091'], "-p: 'port=9091' is not NAME:=VALUE"),
-    (['--param', ':=1'], "--param: ':=1' is not NAME:=VALUE"),
-    (['-p', 'port:='], "-p: 'port:=' has no value; an empty text is port:=\"''\""),
-    (['-r', 'odom'], "-r: 'odom' is not FROM:=TO"),
-    (['-r', 'a:=b', '-p'], '-p: after it comes NAME:=VALUE'),
-    (['--params-file', '/none.yaml'],
-     '--params-file: /none.yaml cannot be read: No such file or directory')])
-def test_ros_arguments_that_rcl_cannot_read(capsys: Captured, command: str, words: list[str],
-                                            said: str) -> None:
-    """In our words, before ROS is loaded."""
-    assert main([command, '--ros-args', *words]) == 1
-    assert capsys.readouterr().err == f'{said}\n'
-
-
-@pytest.mark.parametrize('words', [['serve'], ['robot'], ['replay', 'x', '--publish', '/odom']])
-def test_a_domain_that_is_too_high(monkeypatch: pytest.MonkeyPatch, capsys: Captured,
-                                   words: list[str]) -> None:
-    monkeypatch.setenv('ROS_DOMAIN_ID', '233')
-    assert main(words) == 1
-    assert capsys.readouterr().err == 'ROS_DOMAIN_ID: 233 is above 232, the highest domain\n'
-
-
-@pytest.mark.parametrize('domain', ['', '0', '232'])
-def test_ros_arguments_that_are_right(monkeypatch: pytest.MonkeyPatch, domain: str) -> None:
-    """What comes after ``--`` is not for ROS; a name may be that of a node with it."""
-    monkeypatch.setenv('ROS_DOMAIN_ID', domain)
-    stand_in(monkeypatch, 'ws_bridge.main', serve=lambda argv: 7)
-    assert main(['serve', '--ros-args', '-p', 'n:a:="x:=y"', '-r', '__ns:=/b', '--log-level',
-                 'info', '--params-file', __file__, '--', '-p', 'x', '--ros-args']) == 7
-
-
 @pytest.mark.parametrize('command', ['serve', 'robot'])
 def test_a_node_without_ros(command: str) -> None:
     done = run_module(command)
