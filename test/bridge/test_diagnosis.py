@@ -77,6 +77,16 @@ async def test_nothing_arrives() -> None:
                 'op': 'diagnose', 'topic': None, 'use': None, 'findings': []}
 
 
+async def test_a_topic_that_only_peers_subscribe_to() -> None:
+    """It has its own name as no advice; who publishes is told that peers alone get it."""
+    async with running_bridge() as service, native_peer(service) as peer:
+        await peer.ask('subscribe', topic='/x', type=STRING)
+        await finds(service, peer, 'no_subscriber', topic='/x', use='publish',
+                    says='no node subscribes to /x, only peers of this bridge do')
+        (found,) = await finds(service, peer, 'unknown_name', topic='/x', use='subscribe')
+        assert 'there is /x' not in found['advice']
+
+
 async def test_what_is_lost_on_the_way() -> None:
     """Samples that cannot be converted, and those that gave way, of others to admins only."""
     with SpinningNode('robot') as robot:

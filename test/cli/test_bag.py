@@ -53,6 +53,13 @@ def test_info(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert ['/count', 'std_msgs/msg/Int32', str(NUMBER)] in [line.split() for line in lines]
 
 
+def test_a_recording_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / 'none'
+    for words in (['info', str(path)], ['csv', str(path), '/count'], ['verify', str(path)]):
+        assert main(['bag', *words]) == 1
+        assert f'{path}: No such file or directory' in capsys.readouterr().err
+
+
 def test_csv(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(['bag', 'csv', str(folder), '/count', '--begin', '0.05']) == 0
     out, err = capsys.readouterr()

@@ -60,6 +60,7 @@ def test_topics_verbose(bridge: FakeBridge, capsys: Captured) -> None:
     assert ['/cmd_vel', 'geometry_msgs/msg/Twist', '0', '2', 'subscribe,', 'publish'] in lines
     assert ['/reset', 'std_srvs/srv/Trigger', 'call'] in lines
     assert ['/hidden', 'std_srvs/srv/Empty'] in lines
+    assert ['/turn', 'fake_msgs/action/Turn'] in lines
     assert lines[-2:] == [['nodes'], ['/robot']]
 
 

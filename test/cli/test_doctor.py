@@ -30,7 +30,7 @@ from support.helpers import SpinningNode
 
 from ws_bridge.cli import doctor, main, shared_memory
 from ws_bridge.cli.shared_memory import dead_files
-from ws_bridge.errors import Forbidden, UnknownOperation
+from ws_bridge.errors import Forbidden, Unavailable, UnknownOperation
 from ws_bridge.interface.server import WebSocketServer
 from ws_bridge.protocol.envelope import encode
 from ws_bridge.protocol.types import InterfaceConfig, MessageType
@@ -124,12 +124,19 @@ def test_a_clock_that_differs(capsys: Captured, monkeypatch: pytest.MonkeyPatch)
     assert 'clock is 30 s behind this one' in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(('error', 'code'), [
-    (UnknownOperation('diagnose'), 'old_bridge'), (Forbidden('no right to graph'), 'forbidden')])
-def test_a_bridge_that_does_not_answer(capsys: Captured, error: Any, code: str) -> None:
+@pytest.mark.parametrize(('error', 'code', 'advice'), [
+    (UnknownOperation('diagnose'), 'old_bridge', 'run a newer ws_bridge there'),
+    (Forbidden('no right to graph'), 'forbidden', 'log in as somebody who may ask'),
+    (Unavailable('this is a replay: there are no nodes'), 'unavailable',
+     'ask the bridge of a robot')])
+def test_a_bridge_that_does_not_answer(capsys: Captured, error: Any, code: str,
+                                       advice: str) -> None:
     with FakeBridge(lambda frame: error if frame['data'].get('op') == 'diagnose' else None
                     ) as bridge:
-        assert run(capsys, bridge) == (1, [code])
+        assert main(['doctor', '--url', bridge.url]) == 1
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(f'{code}: ')
+    assert line.endswith(f'; {advice}')
 
 
 def test_no_bridge(capsys: Captured) -> None:

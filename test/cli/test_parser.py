@@ -14,6 +14,7 @@
 """The tree of subcommands: what is passed on, what is wrong usage, exit codes."""
 from __future__ import annotations
 
+import argparse
 import io
 from pathlib import Path
 import subprocess
@@ -24,9 +25,16 @@ from typing import Any
 import pytest
 
 from ws_bridge.cli import main
-from ws_bridge.cli.parser import build_parser
+from ws_bridge.cli.parser import build_parser, run
 from ws_bridge.config import VERSION
-from ws_bridge.errors import ConfigError, Unavailable
+from ws_bridge.errors import (
+    ConfigError,
+    ConnectFailed,
+    Forbidden,
+    SignatureNeeded,
+    Unavailable,
+    WsBridgeError,
+)
 
 Captured = pytest.CaptureFixture[str]
 ROS_ARGS = ['--ros-args', '-p', 'port:=0', '--', '--count', 'x', '--ros-args', '-r', 'a:=b']
@@ -182,9 +190,34 @@ def test_a_reader_that_has_enough() -> None:
 
 @pytest.mark.parametrize('words', [['-p', 'port:=1'], ['--port', '1']])
 def test_arguments_of_ros_without_their_word(words: list[str],
-                                             capsys: pytest.CaptureFixture[str]) -> None:
+                                             capsys: Captured) -> None:
     assert main(['serve', *words]) == 2
     assert capsys.readouterr().err.endswith(
         f'unrecognized arguments: {" ".join(words)}; ROS arguments come after --ros-args\n')
     assert main(['topics', *words]) == 2
     assert '--ros-args' not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(('error', 'advice'), [
+    (Forbidden('log in first'), 'WS_BRIDGE_TOKEN'),
+    (ConnectFailed('ws://relay/robots/r: HTTP 401 log in first'), 'WS_BRIDGE_TOKEN'),
+    (SignatureNeeded('the role of this peer has to sign this'), 'WS_BRIDGE_KEY'),
+    (Forbidden('not for you'), '')])
+def test_what_a_command_may_lack(error: WsBridgeError, advice: str,
+                                 capsys: Captured) -> None:
+    def fail(_: argparse.Namespace) -> int:
+        raise error
+    assert run(fail, argparse.Namespace()) == 1
+    told = capsys.readouterr().err
+    assert told.startswith(f'{error.code}: {error}')
+    assert advice in told
+    assert bool(advice) is ('WS_BRIDGE' in told)
+
+
+@pytest.mark.parametrize('command', ['serve', 'robot'])
+def test_a_node_without_ros(command: str) -> None:
+    done = run_module(command)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith('rclpy')
+    assert "pip install 'ws_bridge[kilted]'" in line

@@ -183,7 +183,8 @@ class FakeBridge:
     def _configuration(self, link: Link, data: dict[str, Any], message_id: str) -> None:
         if data['op'] == 'list':
             self._acknowledge(link, message_id, {
-                'op': 'list', 'topics': TOPICS, 'services': SERVICES, 'actions': [],
+                'op': 'list', 'topics': TOPICS, 'services': SERVICES,
+                'actions': [{'action': '/turn', 'types': ['fake_msgs/action/Turn']}],
                 'nodes': ['/robot']})
         elif data['op'] == 'subscribe':
             self._subscribe(link, data, message_id)

@@ -73,7 +73,8 @@ def test_wrong_values(field: str, value: Any, is_server: bool) -> None:
 
 @pytest.mark.parametrize(('key', 'value'), [
     ('heartbeat_interval', -1), ('heartbeat_interval', '30'), ('heartbeat_timeout', 5),
-    ('heartbeat_timeout', math.nan), ('mode', 'both'), ('mode', 5), ('is_server', 'yes')])
+    ('heartbeat_timeout', math.nan), ('mode', 'both'), ('mode', 5), ('is_server', 'yes'),
+    ('heartbeat_intervall', 1.0), ('heartbeat_time_out', 1.0)])
 def test_wrong_custom_settings(key: str, value: Any) -> None:
     """Those that are read are checked as well."""
     with pytest.raises(ConfigError) as caught:

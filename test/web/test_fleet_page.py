@@ -29,6 +29,9 @@ BACK_WITHIN = 30.0
 MOVES_WITHIN = 3.0
 """A page that has just been loaded may be too late with its first commands."""
 
+ASKED = "performance.getEntriesByName(new URL('/robots.json', location)).length"
+"""How often the page has got the list."""
+
 
 class RelayProcess:
     """A relay on a port that stays."""
@@ -105,7 +108,15 @@ def test_the_list_the_robot_and_the_end_of_the_relay(relays: list[RelayProcess])
                 return f'{page.driver.current_url}, not {second.url}: {text[:500]}'
             page.driver.get(f'{first.url}/robots')
             page.wait(lambda: 'demo' in page.text('robots'), 'the robot is listed')
-            page.driver.find_element('link text', 'demo').click()
+            assert not page['login'].is_displayed()     # nobody has to
+            link = page.driver.find_element('link text', 'demo')
+            page.driver.execute_script('arguments[0].focus()', link)
+            asked = f'return {ASKED}'
+            before = page.driver.execute_script(asked)
+            page.wait(lambda: page.driver.execute_script(asked) > before + 1, 'the next list')
+            # what is chosen by keyboard, or pressed by the mouse, is not replaced meanwhile
+            assert page.driver.switch_to.active_element == link
+            link.click()
             page.wait_text('connection', 'connected')
             page.wait_text('robot-name', 'demo')
             assert is_at(first)

@@ -108,12 +108,13 @@ class Diagnosis(Unit):
             unnamed = next((each for each in others if not each.node), None)
             others = [each for each in others if each is not unnamed]
         reached = [each for each in subscribers if not each.own]
-        if not publishers and not reached:
+        if not publishers and not (reached if use == 'subscribe' else subscribers):
             findings.append(self._absent(peer, topic, name))
         elif use == 'subscribe':
             findings += self._arrives(peer, topic, name, publishers)
         else:
-            findings += self._reaches(peer, topic, name, reached)
+            findings += self._reaches(peer, topic, name, reached,
+                                      by_peers=len(reached) < len(subscribers))
         if use == 'publish':
             findings += self._commands(peer, topic, others)
         self._answer(peer, wish, use, findings + self._general(peer, use, topic))
@@ -153,7 +154,7 @@ class Diagnosis(Unit):
     def _absent(self, peer: Peer, topic: str, name: str) -> Finding:
         rights = peer.session.login.rights
         shown = [other for other in self._ros.graph.topics
-                 if rights.shows(other, 'subscribe', 'publish')]
+                 if other != topic and rights.shows(other, 'subscribe', 'publish')]
         close = get_close_matches(topic, shown, 3)
         hint = f'there is {" and ".join(close)}' if close else '`ws_bridge topics` lists them'
         return Finding('unknown_name', f'no node publishes {name} or subscribes to it',
@@ -194,9 +195,10 @@ class Diagnosis(Unit):
         return findings
 
     def _reaches(self, peer: Peer, topic: str, name: str,
-                 subscribers: list[TopicEndpoint]) -> list[Finding]:
+                 subscribers: list[TopicEndpoint], *, by_peers: bool) -> list[Finding]:
         if not subscribers:
-            return [Finding('no_subscriber', f'no node subscribes to {name}',
+            only = ', only peers of this bridge do' if by_peers else ''
+            return [Finding('no_subscriber', f'no node subscribes to {name}{only}',
                             'start the node that does; check its namespace and remappings, and '
                             'ROS_DOMAIN_ID')]
         return [Finding(

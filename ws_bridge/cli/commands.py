@@ -128,7 +128,10 @@ async def topics(client: BridgeClient, args: argparse.Namespace) -> int:
     services += [(service['service'], ', '.join(service['types']),
                   'call' if service['call'] else '')
                  for service in sorted(listed['services'], key=lambda each: str(each['service']))]
-    print('\n'.join([*columns(rows), '', *columns(services), '', 'nodes',
+    actions = [('action', 'type')]
+    actions += [(action['action'], ', '.join(action['types']))
+                for action in sorted(listed['actions'], key=lambda each: str(each['action']))]
+    print('\n'.join([*columns(rows), '', *columns(services), '', *columns(actions), '', 'nodes',
                      *sorted(listed['nodes'])]))
     return DONE
 

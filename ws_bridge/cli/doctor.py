@@ -40,6 +40,9 @@ NOTHING_FOUND, FOUND = 0, 1
 HEARTBEATS = 5
 CLOCK_TOLERANCE = 0.1
 """By how much this machine's clock may differ from the bridge's, s."""
+ADVICE = {'forbidden': 'log in as somebody who may ask',
+          'unavailable': 'ask the bridge of a robot'}
+"""What to do where a question is not answered."""
 
 
 def doctor(args: argparse.Namespace) -> int:
@@ -99,7 +102,7 @@ async def ask(args: argparse.Namespace) -> list[Finding]:
             'no_connection', str(exc), 'see that the bridge runs and listens there (`ws_bridge '
             'serve`), on an address that this machine reaches, and that WS_BRIDGE_TOKEN is right'))
     except WsBridgeError as exc:
-        findings.append(Finding(exc.code, str(exc), 'log in as somebody who may ask'))
+        findings.append(Finding(exc.code, str(exc), ADVICE.get(exc.code, 'ask again')))
     return findings
 
 

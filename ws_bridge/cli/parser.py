@@ -30,6 +30,7 @@ from typing import Any
 
 import orjson
 
+from ws_bridge.cli.ros_arguments import check_domain, check_ros_arguments
 from ws_bridge.config import VERSION
 from ws_bridge.config.forms import FLEET_NAME
 from ws_bridge.convert.typescript import WIDE_INTEGERS
@@ -70,7 +71,21 @@ def main(argv: list[str] | None = None) -> int:
                                 for url in args.url.split(','))
     except SystemExit as exc:
         return int(exc.code or 0)
-    return run(args.handler, args)
+    return run(_checked, args)
+
+
+def _checked(args: argparse.Namespace) -> int:
+    if args.takes_ros_args or getattr(args, 'publish', None):
+        check_domain(os.environ.get('ROS_DOMAIN_ID', ''))
+        check_ros_arguments(args.ros_args)
+    handler: Callable[[argparse.Namespace], int] = args.handler
+    try:
+        return handler(args)
+    except ModuleNotFoundError as exc:
+        if not args.takes_ros_args:
+            raise
+        raise ConfigError(f'{exc.name} is missing: source the setup.bash of ROS 2, or run '
+                          "`pip install 'ws_bridge[kilted]'`") from exc
 
 
 def run(handler: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
@@ -82,7 +97,7 @@ def run(handler: Callable[[argparse.Namespace], int], args: argparse.Namespace) 
     except ConfigError as exc:
         print(exc, file=sys.stderr)
     except WsBridgeError as exc:
-        print(f'{exc.code}: {exc}', file=sys.stderr)
+        print(f'{exc.code}: {exc}{_advice(exc)}', file=sys.stderr)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
@@ -95,6 +110,13 @@ def run(handler: Callable[[argparse.Namespace], int], args: argparse.Namespace) 
     except UnicodeEncodeError as exc:
         print(f'{exc.object!r} cannot be written in {exc.encoding}', file=sys.stderr)
     return FAILED
+
+
+def _advice(error: WsBridgeError) -> str:
+    """Say where a command takes from what the other side misses."""
+    if error.code == 'signature_needed':
+        return ' (WS_BRIDGE_KEY names the file of the key)'
+    return ' (put the token into WS_BRIDGE_TOKEN)' if str(error).endswith('log in first') else ''
 
 
 def _drop_output() -> None:
@@ -183,7 +205,7 @@ def _add_topics(command: argparse.ArgumentParser) -> None:
     _add_url(command)
     _add_robot(command)
     command.add_argument('-v', '--verbose', action='store_true',
-                         help='with types, counts and services')
+                         help='with types and counts, and services, actions and nodes')
 
 
 def _add_echo(command: argparse.ArgumentParser) -> None:

@@ -26,7 +26,7 @@ class WebSocketClient(WebSocketInterface):
     """
     A WebSocket client that connects again, on its own, when it loses the connection.
 
-    :param config: see :mod:`.settings`; ``mode`` is not read.
+    :param config: see :mod:`ws_bridge.transport.settings`; ``mode`` is not read.
     :param listener: who gets the raw frames instead of the seed's own behaviour.
     :raises ConfigError: naming the field that is wrong.
     """

@@ -67,7 +67,7 @@ class WebSocketInterface(CommunicationProtocol):
 
     All of it belongs to the event loop in which ``connect`` is called.
 
-    :param config: see :mod:`.settings`.
+    :param config: see :mod:`ws_bridge.transport.settings`.
     :param listener: who gets the raw frames instead of the seed's own behaviour.
     :param options: ``ServerOptions`` or ``ClientOptions``, as the mode is.
     :raises ConfigError: naming the field that is wrong.

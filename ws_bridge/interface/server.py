@@ -28,7 +28,7 @@ class WebSocketServer(WebSocketInterface):
     """
     A WebSocket server.
 
-    :param config: see :mod:`.settings`; ``mode`` is not read.
+    :param config: see :mod:`ws_bridge.transport.settings`; ``mode`` is not read.
     :param listener: who gets the raw frames instead of the seed's own behaviour.
     :raises ConfigError: naming the field that is wrong.
     """

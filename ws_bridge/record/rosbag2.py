@@ -265,6 +265,8 @@ def _fault(path: Path, why: object) -> BadRecording:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return BadRecording(f'{path} is being recorded now: wait until that has ended')
+    if isinstance(why, OSError) and why.filename:       # else: too short to be read
+        return BadRecording(f'{path}: {why.strerror}')
     return BadRecording(f'{path} was cut and has to be repaired, or is no file of MCAP: {why}')
 
 

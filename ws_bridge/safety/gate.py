@@ -277,7 +277,9 @@ class Gate:
 
     def _require_armed(self) -> None:
         if self._estop.stopped:
-            raise Stopped('the emergency stop is asserted: somebody who may has to clear it')
+            raise Stopped(
+                'the emergency stop is asserted: when it is safe, clear it in the page of the '
+                'bridge, or by ~/clear_stop (for which a role needs the right)')
 
     # ---- commands
 

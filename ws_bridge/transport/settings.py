@@ -47,13 +47,15 @@ log_level              the least level that is logged
 custom_settings        ``mode`` (server, client) or ``is_server`` (bool) of a plain interface;
                        ``heartbeat_interval`` (30 s; 0 = none), ``heartbeat_timeout``
                        (3 intervals); ``ssl_ca_path`` (PEM of who may sign the other side's
-                       certificate); every other key is the program's own
+                       certificate); every other key is the program's own, unless it is nearly
+                       one of these: then it is misspelt
 ====================== ==========================================================================
 """
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
 import logging
 import math
 import ssl
@@ -79,6 +81,8 @@ _NEEDS = {
 }
 _LEVELS = ('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL')
 _HEARTBEAT_INTERVAL = 30.0
+_CUSTOM = 'mode', 'is_server', 'heartbeat_interval', 'heartbeat_timeout', 'ssl_ca_path'
+_MISSPELT = 0.9     # a name so much like another one, 0 to 1, was meant to be that
 _MODES = ('client', 'server')
 _DAY = 86400.0
 _GIBI = 2**30
@@ -186,6 +190,11 @@ def check_config(config: InterfaceConfig, *, is_server: bool) -> ConnectionSetti
     if not is_server and endpoint.port == 0:
         raise ConfigError(f'{config.endpoint!r}: a client needs a port', field='endpoint')
     secure = _check_security(config, endpoint, is_server=is_server)
+    for key in config.custom_settings:
+        close = get_close_matches(str(key), _CUSTOM, n=1, cutoff=_MISSPELT)
+        if close and key not in _CUSTOM:
+            raise ConfigError(f'is not read; did you mean {close[0]!r}?',
+                              field=f'custom_settings.{key}')
     interval = _number('custom_settings.heartbeat_interval',
                        config.get_setting('heartbeat_interval', _HEARTBEAT_INTERVAL), 0, _DAY)
     return ConnectionSettings(

@@ -992,7 +992,8 @@ export class WsBridge {
 
   _open() {
     const Socket = this.options.WebSocket || globalThis.WebSocket;
-    if (!Socket) throw new WsBridgeError('no_websocket', 'pass a WebSocket implementation as an option');
+    if (!Socket) throw new WsBridgeError('no_websocket', 'this platform has no WebSocket: pass one as the option WebSocket, '
+      + 'in node before version 22 that of the npm package ws');
     this._setState(this._attempt ? 'reconnecting' : 'connecting');
     const socket = new Socket(this.url, [this._subprotocol]);
     this._hasShownToken = false;

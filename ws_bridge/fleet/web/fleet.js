@@ -7,27 +7,39 @@ const EACH = 1000; // ms
 const relays = new Relays();
 const byId = (id) => document.getElementById(id);
 
-function cell(row, text, className) {
-  const made = row.insertCell();
-  made.textContent = text;
-  if (className) made.className = className;
-  return made;
+const rows = new Map();     // by the name of the robot
+
+function makeRow(name) {
+  const row = document.createElement('tr');
+  const link = document.createElement('a');
+  link.href = `/robots/${encodeURIComponent(name)}/`;
+  link.textContent = name;
+  row.insertCell().append(link);
+  for (let each = 0; each < 5; each += 1) row.insertCell();
+  rows.set(name, row);
+  return row;
 }
 
+// A row stays as long as its robot: it may be chosen by keyboard, or pressed by the mouse.
 function show(robots) {
   const body = byId('robots').tBodies[0];
-  body.replaceChildren();
-  for (const robot of robots) {
-    const row = body.insertRow();
-    const link = document.createElement('a');
-    link.href = `/robots/${encodeURIComponent(robot.name)}/`;
-    link.textContent = robot.name;
-    row.insertCell().append(link);
-    cell(row, (robot.drivers || []).join(', ') || '–');
-    cell(row, robot.stopped ? 'STOPPED' : 'armed', robot.stopped ? 'stopped' : '');
-    cell(row, typeof robot.battery === 'number' ? `${Math.round(robot.battery * 100)} %` : '–');
-    cell(row, robot.round_trip ? `${Math.round(robot.round_trip * 1000)} ms` : '–');
-    cell(row, new Date(robot.since * 1000).toLocaleString());
+  const names = new Set(robots.map(({ name }) => name));
+  for (const [name, row] of rows) {
+    if (!names.has(name)) {
+      row.remove();
+      rows.delete(name);
+    }
+  }
+  for (const [place, robot] of robots.entries()) {
+    const row = rows.get(robot.name) || makeRow(robot.name);
+    if (body.rows[place] !== row) body.insertBefore(row, body.rows[place] || null);
+    const [, drives, stop, battery, trip, since] = row.cells;
+    drives.textContent = (robot.drivers || []).join(', ') || '–';
+    stop.textContent = robot.stopped ? 'STOPPED' : 'armed';
+    stop.className = robot.stopped ? 'stopped' : '';
+    battery.textContent = typeof robot.battery === 'number' ? `${Math.round(robot.battery * 100)} %` : '–';
+    trip.textContent = robot.round_trip ? `${Math.round(robot.round_trip * 1000)} ms` : '–';
+    since.textContent = new Date(robot.since * 1000).toLocaleString();
   }
   byId('robots').hidden = robots.length === 0;
   byId('none').hidden = robots.length > 0;
