@@ -142,13 +142,10 @@ class PrivateAccess:
             entity = node.create_subscription(msg_type, topic, _never_called, profile, raw=True,
                                               callback_group=self._group, event_callbacks=QUIET)
         else:
-            handle: Any = FreeSubscription(self._maker, node, msg_type, topic, profile)
-            try:
-                entity = Subscription(handle, msg_type, topic, _never_called, self._group,
-                                      profile, True, QUIET)
-            except Exception:
-                handle.destroy_when_not_in_use()
-                raise
+            entity = _entity_of(
+                FreeSubscription(self._maker, node, msg_type, topic, profile),
+                lambda handle: Subscription(handle, msg_type, topic, _never_called, self._group,
+                                            profile, True, QUIET))
             node._subscriptions.append(entity)      # it is the node's, as others are
         return Tap(entity, entity.handle, take_of(entity) if self._taker is None
                    else self._taker.take_of(entity.handle), partial(self._near_take, entity))
@@ -157,12 +154,10 @@ class PrivateAccess:
         """Create a publisher; see :class:`Access`."""
         if self._maker is None:
             return make_publisher(node, msg_type, topic, profile)
-        handle: Any = FreePublisher(self._maker, node, msg_type, topic, profile)
-        try:
-            entity = Publisher(handle, msg_type, topic, profile, QUIET_PUBLISHER, self._group)
-        except Exception:
-            handle.destroy_when_not_in_use()
-            raise
+        entity = _entity_of(
+            FreePublisher(self._maker, node, msg_type, topic, profile),
+            lambda handle: Publisher(handle, msg_type, topic, profile, QUIET_PUBLISHER,
+                                     self._group))
         node._publishers.append(entity)
         return entity
 
@@ -172,8 +167,9 @@ class PrivateAccess:
             entity: Any = node.create_service(srv_type, name, _never_asked, qos_profile=BURST,
                                               callback_group=self._group)
         else:
-            handle: Any = FreeService(self._maker, node, srv_type, name, BURST)
-            entity = Service(handle, srv_type, name, _never_asked, self._group, BURST)
+            entity = _entity_of(
+                FreeService(self._maker, node, srv_type, name, BURST),
+                lambda handle: Service(handle, srv_type, name, _never_asked, self._group, BURST))
             node._services.append(entity)
         return Tap(entity, entity.handle, entity.handle.service_take_request)
 
@@ -181,10 +177,12 @@ class PrivateAccess:
         """Create a client; see :class:`Access`."""
         if self._maker is None:
             return node.create_client(srv_type, name, qos_profile=BURST)
-        handle: Any = FreeClient(self._maker, node, srv_type, name, BURST)
-        client: Any = Client(node.context, handle, srv_type, name, BURST, self._group)
+        wait = self._wait_of(node)
+        client = _entity_of(
+            FreeClient(self._maker, node, srv_type, name, BURST),
+            lambda handle: Client(node.context, handle, srv_type, name, BURST, self._group))
         node._clients.append(client)
-        self._wait_of(node).add(handle, lambda: _finish_call(node, client))
+        wait.add(client.handle, lambda: _finish_call(node, client))
         return client
 
     def make_listener(self, node: Node, msg_type: Any, topic: str, profile: QoSProfile,
@@ -192,8 +190,8 @@ class PrivateAccess:
         """Create a subscription; see :class:`Access`."""
         if self._maker is None or self._taker is None:
             return make_listener(node, msg_type, topic, profile, callback)
-        entity, handle, *_ = self.make_subscription(node, msg_type, topic, profile)
         wait = self._wait_of(node)
+        entity, handle, *_ = self.make_subscription(node, msg_type, topic, profile)
         take = wait.taker.take_of(handle)
 
         def hand_over() -> None:
@@ -243,6 +241,15 @@ class PrivateAccess:
             handle.publish_raw(cdr if type(cdr) is bytes else bytes(cdr))
         else:
             publish(entity, cdr)
+
+
+def _entity_of(handle: Any, make: Callable[[Any], Any]) -> Any:
+    """Return the entity that rclpy makes of a handle; where it makes none, destroy the handle."""
+    try:
+        return make(handle)
+    except Exception:
+        handle.destroy_when_not_in_use()
+        raise
 
 
 def _never_called(_: Any) -> None:
