@@ -31,6 +31,8 @@ from ws_bridge.safety.policy import NEIGHBOURS_TOPIC
 
 GATE = '/cmd_vel'
 MOVING = {'linear': {'x': 0.4}}
+PATIENT = {'gate_timeout': 30.0, 'gate_ttl': 20.0}
+"""Of commands where their age is no matter: a busy machine takes its time."""
 
 
 @pytest.fixture
@@ -45,10 +47,10 @@ def heard() -> Iterator[list[float]]:
 @asynccontextmanager
 async def two_bridges() -> AsyncIterator[tuple[NativePeer, NativePeer]]:
     """Give a peer of each; the first one's bridge was started first."""
-    async with running_bridge(gate_timeout=30.0) as first, native_peer(first) as operator:
+    async with running_bridge(**PATIENT) as first, native_peer(first) as operator:
         await operator.ask('hello', name='alice')
         await async_wait_until(lambda: GATE in operator.gates, why=lambda: operator.gates)
-        async with running_bridge('-r', '__node:=second', gate_timeout=30.0) as second, \
+        async with running_bridge('-r', '__node:=second', **PATIENT) as second, \
                 native_peer(second) as colleague:
             await colleague.ask('hello', name='bob')
             await async_wait_until(lambda: GATE in colleague.gates, why=lambda: colleague.gates)
@@ -84,9 +86,9 @@ async def test_one_grants_and_the_other_names_the_holder(heard: list[float]) -> 
 
 async def test_a_bridge_knows_the_topic_by_another_name(heard: list[float]) -> None:
     """Its peers say ``/steer``; it is the same topic, which the first bridge grants."""
-    async with running_bridge(gate_timeout=30.0) as first, native_peer(first) as operator, \
+    async with running_bridge(**PATIENT) as first, native_peer(first) as operator, \
             running_bridge('-r', '__node:=second', '-r', '/steer:=/cmd_vel',
-                           gate_timeout=30.0) as second, native_peer(second) as colleague:
+                           **PATIENT) as second, native_peer(second) as colleague:
         await operator.ask('hello', name='alice')
         await async_wait_until(lambda: GATE in operator.gates, why=lambda: operator.gates)
         await async_wait_until(lambda: colleague.gates, why=lambda: colleague.gates)
@@ -140,7 +142,7 @@ async def test_a_stop_waits_for_no_tick(heard: list[float], monkeypatch: pytest.
 
 async def test_a_bridge_that_was_alone_is_heard_by_one_that_comes(heard: list[float]) -> None:
     """It says nothing while it is alone, and goes on saying it when it is not."""
-    async with running_bridge('-r', '__node:=second', gate_timeout=30.0) as older, \
+    async with running_bridge('-r', '__node:=second', **PATIENT) as older, \
             native_peer(older) as first:
         others = older.bridge._control._others
         await async_wait_until(lambda: GATE in others._said[0], why=lambda: first.gates)
@@ -156,7 +158,7 @@ async def test_a_bridge_that_was_alone_is_heard_by_one_that_comes(heard: list[fl
             await async_wait_until(lambda: others._said[1] > checked)   # noqa: B023 - awaited
             checked, rounds = others._said[1], rounds + 1
         assert not said
-        async with running_bridge(gate_timeout=30.0) as younger:
+        async with running_bridge(**PATIENT) as younger:
             neighbours = younger.bridge._control._others._neighbours
             await async_wait_until(lambda: neighbours.granting({GATE}), why=lambda: (
                 len(said), neighbours, [each.ros.graph.nodes for each in (older, younger)],
@@ -167,8 +169,8 @@ async def test_a_bridge_that_was_alone_is_heard_by_one_that_comes(heard: list[fl
 
 
 async def test_the_second_grants_when_the_first_has_gone(heard: list[float]) -> None:
-    async with running_bridge('-r', '__node:=second', gate_timeout=30.0) as older, \
-            running_bridge(gate_timeout=30.0) as younger, native_peer(younger) as peer, \
+    async with running_bridge('-r', '__node:=second', **PATIENT) as older, \
+            running_bridge(**PATIENT) as younger, native_peer(younger) as peer, \
             rosbridge_peer(younger) as page:
         await async_wait_until(lambda: GATE in peer.gates, why=lambda: peer.gates)
         await until_refused(peer, 'held')
