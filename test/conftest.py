@@ -28,14 +28,7 @@ import warnings
 
 from hypothesis import settings
 import pytest
-from support.helpers import (
-    choose_domain,
-    GIVEN,
-    keep_nodes_apart,
-    remove_segments,
-    SpinningNode,
-    wait_until,
-)
+from support.helpers import choose_domain, GIVEN, remove_segments, SpinningNode, wait_until
 
 choose_domain(os.environ, os.getpid())
 os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
@@ -87,12 +80,6 @@ def no_thread_left() -> Iterator[None]:
     yield
     wait_until(lambda: not set(threading.enumerate()) - before, THREADS_END_WITHIN,
                lambda: f'threads left: {sorted(map(repr, set(threading.enumerate()) - before))}')
-
-
-@pytest.fixture(scope='session', autouse=True)
-def nodes_apart() -> None:
-    """Have nodes of this process talk as those of several do."""
-    keep_nodes_apart()
 
 
 @pytest.fixture(scope='session', autouse=True)

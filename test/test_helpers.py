@@ -20,7 +20,6 @@ from pathlib import Path
 import socket
 
 import pytest
-from rclpy.qos import QoSProfile
 from std_msgs.msg import String
 from support.helpers import (
     async_wait_until,
@@ -37,7 +36,6 @@ from support.helpers import (
     used_domains,
     wait_until,
 )
-from support.ros_harness import OtherNode
 
 
 def test_wait_until_returns_the_value() -> None:
@@ -150,20 +148,3 @@ def test_two_nodes_talk(ros_node: SpinningNode) -> None:
         wait_until(lambda: publisher.get_subscription_count() == 1)
         publisher.publish(String(data='hello'))
         wait_until(lambda: heard == ['hello'])
-
-
-def test_nodes_of_a_process_talk_as_those_of_several() -> None:
-    """By the shorter way within a process all is there when ``publish`` returns."""
-    one, two = OtherNode('one'), OtherNode('two')
-    qos, late = QoSProfile(depth=100), 0
-    with one.publisher('/apart', qos) as publisher, two.hearing('/apart', qos) as heard:
-        wait_until(publisher.get_subscription_count)
-        publisher.publish(String())
-        wait_until(heard)
-        for number in range(2, 101):
-            publisher.publish(String())
-            late += len(heard()) < number
-        wait_until(lambda: len(heard()) == 100)
-    for node in (one, two):
-        node.close()
-    assert late

@@ -48,9 +48,6 @@ FIRST_PORT, PORTS = 7400, 250
 """Of UDP, that DDS has for a domain: so many from ``FIRST_PORT + domain * PORTS`` on."""
 PORT_TABLES = ('/proc/net/udp', '/proc/net/udp6')
 
-APART = Path(__file__).with_name('apart.xml')
-"""A file that Fast DDS reads."""
-
 claims: list[socket.socket] = []
 """What keeps other runs away from the domains of this process, as long as it lives."""
 _other: list[int] = []
@@ -65,32 +62,6 @@ def choose_domain(environment: MutableMapping[str, str], pid: int) -> None:
     given = environment.setdefault(GIVEN, environment.get('ROS_DOMAIN_ID', ''))
     if not given:
         environment['ROS_DOMAIN_ID'] = str(free_domain(pid))
-
-
-def keep_nodes_apart() -> None:
-    """
-    Have nodes of this process talk as those of several do, as bridges and robots are.
-
-    Fast DDS has a shorter way within a process. By that, about one in a hundred nodes never
-    learns of the subscriptions of another, or the other of its, where others come and go at the
-    same time. Processes that this one starts do not inherit the setting, nor need it.
-    """
-    # Imported late: the pure tests run without ROS.
-    from rclpy.context import Context
-    from rclpy.node import Node
-
-    from ws_bridge.ros.transports import PROFILES, profiles_variable
-    if any(os.environ.get(name) for name in PROFILES):
-        return
-    context = Context()
-    context.init(args=[])       # loads Fast DDS, which reads the file at the first node
-    name = profiles_variable()
-    os.environ[name] = str(APART)
-    try:
-        Node('first', context=context).destroy_node()
-    finally:
-        del os.environ[name]
-        context.try_shutdown()
 
 
 def other_domain() -> int:
