@@ -109,7 +109,7 @@ def no_dead_files() -> None:
 @pytest.fixture(params=['private', 'public'])
 def both_rclpy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run a test with the private parts of rclpy, and without them."""
-    from ws_bridge.ros.private import SWITCH
+    from ws_bridge.ros.trials import SWITCH
 
     monkeypatch.setenv(SWITCH, 'public' if request.param == 'public' else '')
 

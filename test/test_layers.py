@@ -94,7 +94,8 @@ UNITS = {
     'demo': Unit(5, (0, 1, 5), frozenset({'numpy', ROS})),
 }
 
-BELOW_RCLPY = 'ws_bridge.ros.private', 'ws_bridge.ros.rcl'
+BELOW_RCLPY = tuple(f'ws_bridge.ros.{name}' for name in (
+    'arrivals', 'private_access', 'rcl', 'trials', 'waitables'))
 """The modules that may use what is private in rclpy."""
 PRIVATE_MODULES = ('rclpy.impl', 'rclpy._rclpy_pybind11')
 PRIVATE_NAMES = frozenset({
@@ -337,7 +338,7 @@ OWN_PRIVATE_NAMES = own_private_names()
 
 
 @pytest.mark.parametrize(('module', 'path'), list(modules()), ids=[name for name, _ in modules()])
-def test_one_module_alone_is_below_rclpy(module: str, path: Path) -> None:
+def test_few_modules_are_below_rclpy(module: str, path: Path) -> None:
     assert private_uses(module, path.read_text()) == []
 
 

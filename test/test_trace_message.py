@@ -38,7 +38,7 @@ def step(place: str, *callers: str) -> Step:
 
 @pytest.mark.parametrize(('before', 'now', 'mark'), [
     (None, step('ros/pump.py'), ''),
-    (step('ros/pump.py'), step('ros/private.py', 'ros'), ''),
+    (step('ros/pump.py'), step('ros/arrivals.py', 'ros'), ''),
     (step('ros/pump.py'), step('bridge/handover.py'), '->'),        # another thread
     (step('bridge/bridge.py'), step('session/session.py', 'bridge'), '->'),
     (step('session/session.py'), step('bridge/control.py', 'session', 'bridge'), '<-'),

@@ -113,6 +113,7 @@ UNMIRRORED = {
     'record/rosbag2': 'in test_recording, by what others read',
     'record/scan': 'in test_verify and test_repair, whatever is in a file',
     'record/signed_file': 'in test_recording, which it is a part of',
+    'ros/access': 'Protocols, and one value without behaviour',
     'ros/graph_watch': 'in test_graph and test_fit',
     'ros/guard': 'in test_watchdog and bridge/test_stops',
     'ros/handles': 'Protocols, without behaviour',

@@ -146,7 +146,7 @@ def ways_of(node: Any) -> list[Way]:
     from std_srvs.srv import Trigger
     from test_msgs.action import Fibonacci
 
-    from ws_bridge.ros.private import find
+    from ws_bridge.ros.trials import find
     access, profile = find(node), QoSProfile(depth=10)
 
     def of_tap(destroy: Callable[[Any], object]) -> Callable[[Any], object]:

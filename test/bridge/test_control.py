@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from itertools import pairwise
 import json
 from pathlib import Path
@@ -38,7 +38,7 @@ from support.bridge_harness import (
     NativePeer,
     running_bridge,
 )
-from support.helpers import async_wait_until, other_domain, SpinningNode, tries
+from support.helpers import async_wait_until, other_domain, SpinningNode, tries, wait_until
 from support.rosbridge_harness import rosbridge_peer
 
 from ws_bridge.bridge import control as control_module
@@ -686,6 +686,28 @@ async def test_a_rosbridge_page_stops_by_the_service(robot: Robot, tmp_path: Pat
               for line in lines_of(audit) if line['event'] in ('called', 'estop')]
     assert called == [('called', name, '/ws_bridge/stop'), ('estop', 'ros', True),
                       ('called', name, '/ws_bridge/clear_stop'), ('estop', 'ros', False)]
+
+
+@pytest.mark.parametrize('by', ['service', 'operation'])
+async def test_a_disk_that_hangs_holds_up_no_stop(robot: Robot, by: str) -> None:
+    """The loop hangs when it writes of the stop; the robot has stopped before it goes on."""
+    async with two() as (service, operator, colleague), rosbridge_peer(service) as page:
+        await drives(operator)
+        await robot.hears(0.0, 1.0)
+        await async_wait_until(lambda: '/ws_bridge/stop' in service.ros.graph.services)
+        stopped: list[bool] = []
+
+        def hang(line: dict[str, object]) -> None:
+            if line['event'] in ('called', 'stopped', 'estop') and not stopped:
+                with suppress(AssertionError):
+                    wait_until(lambda: robot.heard[-1] == 0.0)
+                stopped.append(robot.heard[-1] == 0.0)
+        service.bridge._control._audit.tap = hang
+        if by == 'service':
+            assert (await page.call('/ws_bridge/stop'))['values']['success']
+        else:
+            await colleague.ask('stop')
+        assert stopped == [True]
 
 
 async def test_a_topic_that_misses_its_gate_by_a_letter(

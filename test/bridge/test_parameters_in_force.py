@@ -694,7 +694,9 @@ async def queue_depth(_: Path) -> None:
                     count += 1
                     publisher.publish(String(data=f'{count:06d}' * (text // 6)))
                     return link.dropped > 10
-                await async_wait_until(dropped)
+                await async_wait_until(dropped, why=lambda: (
+                    count, link, link.messages_out, link.queue, link.queued_bytes,
+                    publisher.get_subscription_count(), service.ros.graph.topics.get('/big')))
                 assert link.queued_bytes < 10 * text
             websocket.transport.abort()
 

@@ -15,14 +15,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 from geometry_msgs.msg import Twist
 import pytest
-from support.bridge_harness import native_peer, NativePeer, running_bridge
+from support.bridge_harness import native_peer, NativePeer, PATIENT, running_bridge
 from support.helpers import async_wait_until, SpinningNode, tries
+from support.processes import serving
 from support.rosbridge_harness import rosbridge_peer
 
 from ws_bridge.bridge.bridge import TICK
@@ -31,6 +32,8 @@ from ws_bridge.safety.policy import NEIGHBOURS_TOPIC
 
 GATE = '/cmd_vel'
 MOVING = {'linear': {'x': 0.4}}
+LEASES = {'gate_timeout': 30.0, 'gate_ttl': 20.0}
+"""Of commands where their age is no matter: a busy machine takes its time."""
 
 
 @pytest.fixture
@@ -43,13 +46,40 @@ def heard() -> Iterator[list[float]]:
 
 
 @asynccontextmanager
-async def two_bridges() -> AsyncIterator[tuple[NativePeer, NativePeer]]:
-    """Give a peer of each; the first one's bridge was started first."""
-    async with running_bridge(gate_timeout=30.0) as first, native_peer(first) as operator:
+async def bridge_apart(*arguments: str) -> AsyncIterator[str]:
+    """
+    Run a bridge in a process of its own, as bridges are; give its URL.
+
+    By the way of Fast DDS within a process, one node in a hundred never learns of another's
+    endpoints, where further nodes come and go at the same time.
+    """
+    for name, value in {**PATIENT, **LEASES}.items():
+        arguments += ('-p', f'{name}:={value}')
+    with serving(*arguments) as (process, url):
+        yield url
+        process.terminate()     # a node that is killed is there for 20 s
+        await async_wait_until(lambda: process.poll() is not None)
+
+
+@asynccontextmanager
+async def bridge_here(*arguments: str) -> AsyncIterator[str]:
+    """Run a bridge in this process; give its URL."""
+    async with running_bridge(*arguments, **LEASES) as service:
+        yield service.url
+
+
+@asynccontextmanager
+async def two_bridges(bridge: Callable[..., Any] = bridge_apart
+                      ) -> AsyncIterator[tuple[NativePeer, NativePeer]]:
+    """
+    Give a peer of each; the first one's bridge was started first.
+
+    :param bridge: runs the second one.
+    """
+    async with running_bridge(**LEASES) as first, native_peer(first) as operator:
         await operator.ask('hello', name='alice')
         await async_wait_until(lambda: GATE in operator.gates, why=lambda: operator.gates)
-        async with running_bridge('-r', '__node:=second', gate_timeout=30.0) as second, \
-                native_peer(second) as colleague:
+        async with bridge('-r', '__node:=second') as second, native_peer(second) as colleague:
             await colleague.ask('hello', name='bob')
             await async_wait_until(lambda: GATE in colleague.gates, why=lambda: colleague.gates)
             yield operator, colleague
@@ -84,9 +114,9 @@ async def test_one_grants_and_the_other_names_the_holder(heard: list[float]) -> 
 
 async def test_a_bridge_knows_the_topic_by_another_name(heard: list[float]) -> None:
     """Its peers say ``/steer``; it is the same topic, which the first bridge grants."""
-    async with running_bridge(gate_timeout=30.0) as first, native_peer(first) as operator, \
-            running_bridge('-r', '__node:=second', '-r', '/steer:=/cmd_vel',
-                           gate_timeout=30.0) as second, native_peer(second) as colleague:
+    async with running_bridge(**LEASES) as first, native_peer(first) as operator, \
+            bridge_apart('-r', '__node:=second', '-r', '/steer:=/cmd_vel') as second, \
+            native_peer(second) as colleague:
         await operator.ask('hello', name='alice')
         await async_wait_until(lambda: GATE in operator.gates, why=lambda: operator.gates)
         await async_wait_until(lambda: colleague.gates, why=lambda: colleague.gates)
@@ -127,7 +157,7 @@ async def test_a_stop_of_either_is_of_both(heard: list[float]) -> None:
 
 async def test_a_stop_waits_for_no_tick(heard: list[float], monkeypatch: pytest.MonkeyPatch
                                         ) -> None:
-    async with two_bridges() as (operator, colleague):
+    async with two_bridges(bridge_here) as (operator, colleague):   # whose tick is patched too
         await until_refused(colleague, 'held')
         ticked = TICK
         monkeypatch.setattr('ws_bridge.bridge.bridge.TICK', 3600.0)
@@ -140,7 +170,7 @@ async def test_a_stop_waits_for_no_tick(heard: list[float], monkeypatch: pytest.
 
 async def test_a_bridge_that_was_alone_is_heard_by_one_that_comes(heard: list[float]) -> None:
     """It says nothing while it is alone, and goes on saying it when it is not."""
-    async with running_bridge('-r', '__node:=second', gate_timeout=30.0) as older, \
+    async with running_bridge('-r', '__node:=second', **LEASES) as older, \
             native_peer(older) as first:
         others = older.bridge._control._others
         await async_wait_until(lambda: GATE in others._said[0], why=lambda: first.gates)
@@ -156,19 +186,19 @@ async def test_a_bridge_that_was_alone_is_heard_by_one_that_comes(heard: list[fl
             await async_wait_until(lambda: others._said[1] > checked)   # noqa: B023 - awaited
             checked, rounds = others._said[1], rounds + 1
         assert not said
-        async with running_bridge(gate_timeout=30.0) as younger:
-            neighbours = younger.bridge._control._others._neighbours
-            await async_wait_until(lambda: neighbours.granting({GATE}), why=lambda: (
-                len(said), neighbours, [each.ros.graph.nodes for each in (older, younger)],
-                [each.ros.graph.topics.get(NEIGHBOURS_TOPIC) for each in (older, younger)]))
+        async with bridge_apart() as younger, native_peer(younger) as second:
+            await async_wait_until(lambda: GATE in second.gates, why=lambda: (
+                second.gates, len(said), older.ros.graph.nodes,
+                older.ros.graph.topics.get(NEIGHBOURS_TOPIC)))
+            await until_refused(second, 'held')
             await async_wait_until(lambda: len(said) > SILENT_AFTER / SAY_EVERY + 1)
-            assert neighbours.granting({GATE})
+            assert (await second.refused('acquire', gate=GATE))['code'] == 'held'
         await async_wait_until(lambda: not older.ros.has_neighbours())
 
 
 async def test_the_second_grants_when_the_first_has_gone(heard: list[float]) -> None:
-    async with running_bridge('-r', '__node:=second', gate_timeout=30.0) as older, \
-            running_bridge(gate_timeout=30.0) as younger, native_peer(younger) as peer, \
+    async with running_bridge('-r', '__node:=second', **LEASES) as older, \
+            running_bridge(**LEASES) as younger, native_peer(younger) as peer, \
             rosbridge_peer(younger) as page:
         await async_wait_until(lambda: GATE in peer.gates, why=lambda: peer.gates)
         await until_refused(peer, 'held')

@@ -51,6 +51,14 @@ def topic(request: pytest.FixtureRequest) -> str:
     return '/' + re.sub(r'\W+', '_', request.node.name).strip('_')
 
 
+@pytest.fixture
+def node() -> Iterator[OtherNode]:
+    """Give a node of another participant."""
+    node = OtherNode()
+    yield node
+    node.close()
+
+
 @pytest.fixture(scope='module')
 def other() -> Iterator[OtherNode]:
     """Give a node of another participant, for the tests of one module."""

@@ -28,7 +28,7 @@ from support.helpers import wait_until
 from support.ros_harness import FakeLoop, look, OtherNode, QUICK, RELIABLE, running_side
 
 from ws_bridge.config.roles import is_hidden
-from ws_bridge.ros import graph, graph_watch, private
+from ws_bridge.ros import graph, graph_watch, private_access
 from ws_bridge.ros.graph import (
     GraphSnapshot,
     only_type,
@@ -37,8 +37,10 @@ from ws_bridge.ros.graph import (
     TopicInfo,
 )
 from ws_bridge.ros.names import is_type_conflict, TypeConflict
-from ws_bridge.ros.private import PrivateAccess
+from ws_bridge.ros.private_access import PrivateAccess
 from ws_bridge.ros.rcl import Unsupported
+from ws_bridge.ros.trials import SWITCH
+from ws_bridge.ros.waitables import GraphBell
 
 STRING = 'std_msgs/msg/String'
 INT = 'std_msgs/msg/Int32'
@@ -47,7 +49,7 @@ INT = 'std_msgs/msg/Int32'
 def test_snapshots_come_when_the_graph_changes_and_only_then(
         loop: FakeLoop, monkeypatch: pytest.MonkeyPatch) -> None:
     """A graph that does not change is not even looked at: with 1,000 topics that takes 50 ms."""
-    monkeypatch.delenv(private.SWITCH, raising=False)
+    monkeypatch.delenv(SWITCH, raising=False)
     snapshots: list[GraphSnapshot] = []
     looks: list[float] = []
 
@@ -116,8 +118,8 @@ def test_a_graph_of_which_rcl_does_not_tell_is_looked_at_each_time(
         loop: FakeLoop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     def refuse(*_: Any) -> None:
         raise Unsupported('no guard condition')
-    monkeypatch.delenv(private.SWITCH, raising=False)
-    monkeypatch.setattr(private, 'GraphBell', refuse)
+    monkeypatch.delenv(SWITCH, raising=False)
+    monkeypatch.setattr(private_access, 'GraphBell', refuse)
     monkeypatch.setattr(graph_watch, 'QUIET_POLLS', 10 ** 9)
     with running_side(loop) as side, closing(OtherNode()) as other, \
             other.publisher('/seen', RELIABLE):
@@ -127,7 +129,7 @@ def test_a_graph_of_which_rcl_does_not_tell_is_looked_at_each_time(
 
 def test_the_graph_is_watched_while_a_subscription_waits_for_its_topic(
         loop: FakeLoop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(private.SWITCH, raising=False)
+    monkeypatch.delenv(SWITCH, raising=False)
     monkeypatch.setattr(graph_watch, 'QUIET_POLLS', 10 ** 9)
     with running_side(loop) as side, closing(OtherNode()) as other:
         side.subscribe('/absent', None, None, lambda samples, taken: None, print)
@@ -140,15 +142,15 @@ def test_the_graph_is_watched_while_a_subscription_waits_for_its_topic(
 
 def test_the_executor_goes_on_if_rcl_waits_for_changes_no_more(
         loop: FakeLoop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(private.SWITCH, raising=False)
+    monkeypatch.delenv(SWITCH, raising=False)
     monkeypatch.setattr(graph_watch, 'QUIET_POLLS', 5)
     bells: list[Any] = []
-    arm = private.GraphBell.arm
+    arm = GraphBell.arm
 
     def keep(bell: Any) -> None:
         bells.append(bell)
         arm(bell)
-    monkeypatch.setattr(private.GraphBell, 'arm', keep)
+    monkeypatch.setattr(GraphBell, 'arm', keep)
     with running_side(loop) as side, closing(OtherNode()) as other:
         loop.until(lambda: bells)
         add, bells[0]._add = bells[0]._add, lambda *_: 1

@@ -159,7 +159,7 @@ def test_entities_are_made_of_names_that_were_resolved() -> None:
                 found.add((path.name, ast.unparse(node.args[MAKES[called]])))
     assert {text for _, text in found if not text.startswith(("'", "f'~/"))} == {
         'name', 'self._name', 'self.action',
-        'topic',    # of private.py, which is given it
+        'topic',    # of public_access.py and private_access.py, which are given it
         'NEIGHBOURS_TOPIC',
         'message.name',     # of the stop process, whose node remaps nothing
         "f'{action}/_action/feedback'",

@@ -25,9 +25,10 @@ from rclpy.serialization import deserialize_message
 from std_msgs.msg import String
 from support.ros_harness import FakeLoop, latched, OtherNode
 
-from ws_bridge.ros import private
+from ws_bridge.ros import private_access
 from ws_bridge.ros import pump as pump_module
-from ws_bridge.ros.private import Bells, NeverGroup, PrivateAccess
+from ws_bridge.ros.arrivals import Bells
+from ws_bridge.ros.private_access import NeverGroup, PrivateAccess
 from ws_bridge.ros.pump import Pump, Source
 from ws_bridge.ros.rcl import CdrTaker, Unsupported
 
@@ -61,7 +62,7 @@ def waits_with(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     def no_bells() -> Any:
         raise Unsupported('a test')
     if request.param == 'wait set':
-        monkeypatch.setattr(private, 'Bells', no_bells)
+        monkeypatch.setattr(private_access, 'Bells', no_bells)
     elif request.param == 'bells that do not ring':
         monkeypatch.setattr(Bells, 'add', lambda self, source: no_bells())
     return str(request.param)
@@ -70,13 +71,6 @@ def waits_with(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 @pytest.fixture
 def loop() -> FakeLoop:
     return FakeLoop()
-
-
-@pytest.fixture
-def node() -> Iterator[OtherNode]:
-    node = OtherNode()
-    yield node
-    node.close()
 
 
 def test_one_batch_a_wake_up_in_order(node: OtherNode, loop: FakeLoop) -> None:

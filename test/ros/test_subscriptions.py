@@ -33,9 +33,9 @@ from support.ros_harness import (
 
 from ws_bridge.errors import BadName, TypeMismatch, UnknownType, WsBridgeError
 from ws_bridge.protocol.qos import parse_qos
-from ws_bridge.ros.private import SWITCH
 from ws_bridge.ros.side import RosSide
 from ws_bridge.ros.subscriptions import Subscription
+from ws_bridge.ros.trials import SWITCH
 
 STRING = 'std_msgs/msg/String'
 

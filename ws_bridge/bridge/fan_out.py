@@ -238,27 +238,23 @@ class FanOut:
         due, late, line = self._due, self._late, self._line
         while (due or late or line) and size < ROUND and clock() <= end:
             if late:        # beside the others, however much of it there is
-                size += self._serve_next(late)
+                size += self._next_of(late, self._admit)
                 if clock() > end:
                     break
             if due:
                 size += self._release_now(*due.popleft())
             elif line:
-                size += self._serve_next(line)
+                size += self._next_of(line, self._serve)
         self._put_together()
 
-    def _serve_next(self, topics: OrderedDict[Topic, None]) -> int:
-        """Make the frames of what comes next in the first of topics; return their bytes."""
+    def _next_of(self, topics: OrderedDict[Topic, None], step: Callable[[Topic], int]) -> int:
+        """Take a step in the first of topics; return the bytes of the frames that it makes."""
         topic, _ = topics.popitem(last=False)
         if len(topic.waiting) > topic.depth:
             late = nanoseconds(self._loop.time() + self._epoch - LATE)
             while len(topic.waiting) > topic.depth and topic.waiting[0][1] < late:
                 self._give_way(topic)
-        size = 0
-        if topics is self._late:
-            size = self._admit(topic)
-        elif topic.waiting:
-            size = self._serve(topic)
+        size = step(topic)
         if topic.arrivals:
             self._late[topic] = None
         if topic.waiting:
@@ -317,6 +313,8 @@ class FanOut:
 
         :return: the bytes of all frames that were made.
         """
+        if not topic.waiting:
+            return 0
         sample = cdr, stamp, sequence = topic.waiting.popleft()
         self._waiting_bytes -= len(cdr)
         codec = topic.codec

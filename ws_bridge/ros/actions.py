@@ -41,11 +41,11 @@ from ws_bridge.errors import (
     Unavailable,
     WsBridgeError,
 )
+from ws_bridge.ros.access import Access
 from ws_bridge.ros.graph import only_type, SEND_GOAL, served_types
 from ws_bridge.ros.handles import FutureHandle
 from ws_bridge.ros.names import creation_error, CREATION_ERRORS, is_type_conflict, type_name
 from ws_bridge.ros.pool import Pool, Pooled
-from ws_bridge.ros.private import Access
 from ws_bridge.ros.requests import Requests
 
 if TYPE_CHECKING:

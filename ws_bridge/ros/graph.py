@@ -28,7 +28,7 @@ from ws_bridge.ros.names import type_name, TypeConflict
 from ws_bridge.ros.snapshot import GraphSnapshot, STOP_SUFFIX, TopicInfo
 
 if TYPE_CHECKING:
-    from ws_bridge.ros.private import Access
+    from ws_bridge.ros.access import Access
 
 NAME_UNKNOWN = '_NODE_NAME_UNKNOWN_'    # until its participant has said it
 PARTICIPANT = 12        # bytes that name it in a gid of DDS

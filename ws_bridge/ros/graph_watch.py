@@ -23,9 +23,9 @@ from ws_bridge.ros.snapshot import GraphSnapshot
 from ws_bridge.ros.transforms import with_stand_ins
 
 if TYPE_CHECKING:
+    from ws_bridge.ros.access import Access
     from ws_bridge.ros.fit import Fit
     from ws_bridge.ros.node import RosNode, TimerHandle
-    from ws_bridge.ros.private import Access
     from ws_bridge.ros.publishers import Publisher
     from ws_bridge.ros.subscriptions import Matcher, Subscription
 

@@ -39,7 +39,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from ws_bridge.errors import ConfigError
 from ws_bridge.ros.names import NameResolver
-from ws_bridge.ros.private import Unanswered
+from ws_bridge.ros.public_access import Unanswered
 
 MAX_FAULTS = 10  # in a row, then the thread gives up
 FAR = 365 * 24 * 3600.0

@@ -33,6 +33,7 @@ from ws_bridge.errors import (
     Unavailable,
     WsBridgeError,
 )
+from ws_bridge.ros.access import Access
 from ws_bridge.ros.graph import count_subscribers, only_type, types_of_others
 from ws_bridge.ros.handles import PublisherHandle
 from ws_bridge.ros.names import (
@@ -43,7 +44,7 @@ from ws_bridge.ros.names import (
     TELL_AFTER,
     type_name,
 )
-from ws_bridge.ros.private import Access, make_publisher, publish
+from ws_bridge.ros.public_access import make_publisher, publish
 from ws_bridge.ros.types import is_keyed
 from ws_bridge.stop_process import DISCOVERY
 

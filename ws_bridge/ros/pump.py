@@ -15,8 +15,8 @@
 The data pump: one thread that takes raw samples and hands them to the loop in batches.
 
 rclpy's executors build a wait set and a coroutine for every message. The pump waits for what is
-ready, takes it and hands over one batch a wake-up. What it waits with and takes from is of
-:mod:`ws_bridge.ros.private`.
+ready, takes it and hands over one batch a wake-up. What it waits with is of
+:mod:`ws_bridge.ros.arrivals`, what it takes from of :mod:`ws_bridge.ros.access`.
 
 What the loop has not yet worked off is bounded: beyond that the pump stops taking, and ROS
 keeps the newest samples of each topic up to the subscription's depth.
@@ -35,7 +35,8 @@ from typing import Any
 
 from rclpy.serialization import serialize_message
 
-from ws_bridge.ros.private import Access, Arrivals, Bells, Tap
+from ws_bridge.ros.access import Access, Tap
+from ws_bridge.ros.arrivals import Arrivals, Bells
 from ws_bridge.ros.rcl import SampleInfo, SMALL, Unsupported
 
 TURN_SAMPLES = 256  # of one source in one turn, so that no topic starves the others

@@ -52,6 +52,11 @@ class Unsupported(Exception):
     """Not with this middleware, or on this system."""
 
 
+def in_a_line(exc: BaseException) -> str:
+    """Return what an exception says, for a line of the log."""
+    return ' '.join(repr(exc).split())
+
+
 class _Allocator(ctypes.Structure):
     """rcutils' ``rcutils_allocator_t``: functions, and a state."""
 

@@ -23,7 +23,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
 
-from ws_bridge.ros.private import QUIET_PUBLISHER
+from ws_bridge.ros.public_access import QUIET_PUBLISHER
 from ws_bridge.safety.policy import NEIGHBOURS_TOPIC
 
 BY_ROS = 'ros'

@@ -29,12 +29,12 @@ from ws_bridge.errors import (
     Unavailable,
     WsBridgeError,
 )
+from ws_bridge.ros.access import Access
 from ws_bridge.ros.graph import served_types
 from ws_bridge.ros.handles import ClientHandle, FutureHandle
 from ws_bridge.ros.hosting import Hosting
 from ws_bridge.ros.names import creation_error, CREATION_ERRORS, is_type_conflict, type_name
 from ws_bridge.ros.pool import Pool, Pooled
-from ws_bridge.ros.private import Access
 from ws_bridge.ros.pump import Pump, RequestSource
 from ws_bridge.ros.requests import Requests
 

@@ -39,7 +39,6 @@ from ws_bridge.ros.log import Logger
 from ws_bridge.ros.names import type_name
 from ws_bridge.ros.node import RosNode
 from ws_bridge.ros.parameters import declare_parameters, watch_parameters
-from ws_bridge.ros.private import find
 from ws_bridge.ros.publishers import Kept, Publisher
 from ws_bridge.ros.pump import Attach, Pump
 from ws_bridge.ros.qos import requested_profile
@@ -53,6 +52,7 @@ from ws_bridge.ros.stop_services import StopServices
 from ws_bridge.ros.subscriptions import Matcher, Subscription
 from ws_bridge.ros.survey import answer, ros_release
 from ws_bridge.ros.transforms import ELEMENT, source_of, TransformSubscription
+from ws_bridge.ros.trials import find
 from ws_bridge.ros.types import TypeStore
 from ws_bridge.ros.watchdog import launcher, Watchdog
 

@@ -25,7 +25,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import Int32, String
 
 from ws_bridge.errors import UnknownType
-from ws_bridge.ros.private import QUIET_PUBLISHER
+from ws_bridge.ros.public_access import QUIET_PUBLISHER
 from ws_bridge.ros.types import TypeStore
 
 Diagnostic = tuple[str, int, str, Sequence[tuple[str, str]]]

@@ -24,6 +24,7 @@ from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 from ws_bridge.errors import TypeMismatch, WsBridgeError
 from ws_bridge.protocol.qos import QosRequest
+from ws_bridge.ros.access import Tap
 from ws_bridge.ros.graph import is_of_others, only_type, types_of_others
 from ws_bridge.ros.latched import LatchedStore
 from ws_bridge.ros.memory import Memory
@@ -35,7 +36,6 @@ from ws_bridge.ros.names import (
     TELL_AFTER,
     type_name,
 )
-from ws_bridge.ros.private import Tap
 from ws_bridge.ros.probe import Probe, Prober
 from ws_bridge.ros.pump import Pump, Source
 from ws_bridge.ros.qos import (
