@@ -170,7 +170,7 @@ def test_the_executor_goes_on_if_rcl_waits_for_changes_no_more(
 def test_the_graph_is_watched_after_a_look_that_failed(
         loop: FakeLoop, monkeypatch: pytest.MonkeyPatch, asks: bool) -> None:
     """Also where somebody asked for it, who is answered by the next one."""
-    monkeypatch.delenv(private.SWITCH, raising=False)
+    monkeypatch.delenv(SWITCH, raising=False)
     monkeypatch.setattr(graph_watch, 'QUIET_POLLS', 10 ** 9)
     answers: list[bool] = []
 
