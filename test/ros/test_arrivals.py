@@ -18,6 +18,9 @@ from collections.abc import Callable, Iterator
 import ctypes
 import errno
 import os
+from pathlib import Path
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -25,6 +28,7 @@ import pytest
 from rclpy.qos import QoSProfile
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
+from support import ringing
 from support.helpers import open_files, wait_until
 from support.ros_harness import OtherNode
 
@@ -120,6 +124,19 @@ def test_requests_of_services_are_reported(node: OtherNode, waiting: Arrivals,
     client.call_async(Trigger.Request())
     heard_by(waiting, source)
     waiting.watch([])
+
+
+def test_a_request_may_come_while_nobody_is_told_of_it_any_more() -> None:
+    """
+    As where a peer that hosts a service leaves while it is called.
+
+    A callback of the middleware was taken away, and then called: the process ended.
+    """
+    program = Path(ringing.__file__)
+    done = subprocess.run(
+        [sys.executable, str(program), '20000'], capture_output=True, text=True, check=False,
+        env={**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)})
+    assert (done.returncode, done.stdout) == (0, 'done\n'), done.stderr
 
 
 def test_bells_are_shared_when_there_are_many_sources(

@@ -139,6 +139,7 @@ async def test_attack(name: str, token_file: str, no_delay: None, tmp_path: Path
 async def test_peers_that_are_inside(
         token_file: str, no_delay: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attacks, 'SAYS_FOR', 0.02)
+    monkeypatch.setattr(attacks, 'CROWD', 10)
     async with running_bridge(
             token_file=token_file, match_timeout=0.0, max_subscriptions=50, max_calls=5,
             ) as service, native_peer(

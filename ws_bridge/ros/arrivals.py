@@ -52,6 +52,8 @@ Beyond that sources share one: all of them are tried when it rings, which costs 
 """
 
 _EDGE = select.EPOLLIN | select.EPOLLET
+_MUTE = -1
+"""A file that is none: to ring it does nothing."""
 _SETTERS = {'subscription': 'rcl_subscription_set_on_new_message_callback',
             'service': 'rcl_service_set_on_new_request_callback'}
 
@@ -218,8 +220,9 @@ class Bells:
 
     def remove(self, source: Waited) -> None:
         """Wait for a source no more."""
-        # When this returns no thread of the middleware is in the callback, nor will be.
-        self._setters[source.kind](source.port.pointer, None, None)
+        # When this returns no thread of the middleware rings the bell, nor will one. Without a
+        # callback it would call what is not there, if a request came in the meantime.
+        self._setters[source.kind](source.port.pointer, self._ring, _MUTE)
         source.port.__exit__(None, None, None)
         bell = self._bell_of.pop(source)
         del self._bells[bell][source]

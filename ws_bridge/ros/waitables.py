@@ -36,7 +36,7 @@ from ws_bridge.ros.arrivals import EXTENSION
 from ws_bridge.ros.rcl import CdrTaker, FreeHandle, in_a_line, Unsupported
 
 if TYPE_CHECKING:
-    _Waitable = Waitable[Any]
+    _Waitable = Waitable[Any]  # type: ignore[type-arg, unused-ignore]   # rclpy 7.1: no types
 else:
     _Waitable = Waitable    # rclpy 7.1 has it without types
 
