@@ -284,10 +284,12 @@ class SpinningNode:
 
     def close(self) -> None:
         """Stop spinning, then close the node, then the context: in the order of their need."""
+        from support.participants import LOCK
         # shutdown() beside a spinning thread takes away what a callback still needs: stop first.
         self.run(self._stop)
         self._thread.join(PATIENCE)
         self.executor.shutdown()
-        self.node.destroy_node()
+        with LOCK:
+            self.node.destroy_node()
         self.context.try_shutdown()
         assert not self._thread.is_alive(), 'the executor does not stop'

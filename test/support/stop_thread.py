@@ -26,7 +26,23 @@ import subprocess
 import threading
 from typing import Any
 
+from rclpy.node import Node
+from support.participants import guard, LOCK
+
 from ws_bridge.stop_process import process
+
+guard()
+
+
+class StopNode(Node):
+    """The node of the stop process."""
+
+    def destroy_node(self) -> None:
+        with LOCK:
+            super().destroy_node()
+
+
+process.Node = StopNode  # type: ignore[misc]
 
 
 class StopThread:
